@@ -1,0 +1,1 @@
+"""The nouns of Metier and their rules: pure, standard library only."""

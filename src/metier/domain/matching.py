@@ -1,0 +1,108 @@
+"""Which nodes a tier can use, what stands in the way of the others, and what each one costs."""
+
+from typing import NamedTuple
+
+from metier.domain.fleet import Fleet, Shape
+from metier.domain.hardware import Requirements, shortfalls, surplus
+from metier.domain.lifecycle import Lifecycle
+from metier.domain.node import Node, NodeKind, Place
+from metier.domain.tier import Tier, TierKind
+
+
+class Obstacle(NamedTuple):
+    """One reason why a node cannot be allocated to a tier.
+
+    Attributes:
+        group: What reasons of this sort are counted under: `too little memory`.
+        sentence: The reason for this node.
+        cure: What would remove it; empty when nothing simple would.
+        distance: For choosing the nearest miss: smaller is nearer.
+    """
+
+    group: str
+    sentence: str
+    cure: str = ""
+    distance: int = 0
+
+
+_KINDS = {TierKind.HOST: NodeKind.PHYSICAL, TierKind.GUEST: NodeKind.VIRTUAL}
+
+
+def needs_of(fleet: Fleet, tier: Tier) -> Requirements:
+    """Return what tier and image together require of a node."""
+    image = fleet.images.get(tier.image)
+    return tier.requirements if image is None else tier.requirements.joined_with(image.requirements)
+
+
+def cost(needs: Requirements, shape: Shape) -> tuple[bool, int]:
+    """Return what using a node of `shape` costs (R-ALLOC-3): virtual before physical, then the surplus."""
+    return shape.kind is NodeKind.PHYSICAL, surplus(needs, shape.hardware)
+
+
+def shape_obstacles(needs: Requirements, tier: Tier, shape: Shape) -> tuple[Obstacle, ...]:
+    """Say why no node of `shape` fits the tier; empty when they do."""
+    if shape.kind is not _KINDS[tier.kind]:
+        return (Obstacle(f"{shape.kind} nodes", f"a {tier.kind} tier takes {_KINDS[tier.kind]} nodes"),)
+    return tuple(
+        Obstacle(f"too little {gap.what}", f"it lacks {gap.missing}", f"{gap.missing}", gap.amount)
+        for gap in shortfalls(needs, shape.hardware)
+    )
+
+
+def host_obstacle(fleet: Fleet, node: Node) -> Obstacle | None:
+    """Say why nothing can be started on the host of a virtual node, if so."""
+    if not node.is_virtual:
+        return None
+    host = fleet.host_of(node)
+    if host is None:
+        return Obstacle("host is gone", f"its host {node.host} is gone")
+    if not host.engaged:
+        return Obstacle("host is disengaged", f"its host {host.name} is disengaged", f"engage {host.name}")
+    if host.lifecycle is not Lifecycle.RUNNING or host.request is not None:
+        return Obstacle("host is not running", f"its host {host.name} is not running")
+    if fleet.seen(host.name).vmm_reachable is False:
+        return Obstacle("host does not answer", f"its host {host.name} does not answer")
+    return None
+
+
+def node_obstacle(tier: Tier, node: Node) -> Obstacle | None:
+    """Say why a node itself is not ready for the tier, leaving hardware and host aside."""
+    place = node.placement.place
+    if place is Place.TIER:
+        return Obstacle("in a tier", f"it is in tier {node.tier}")
+    if place is not Place.FREE:
+        return Obstacle(f"{place}", f"it is in the {place} pool", f"move it to the free pool: {node.name}")
+    if not node.engaged:
+        return Obstacle("disengaged", f"it is disengaged{_because(node)}", f"engage {node.name}")
+    if node.hardware is None:
+        return Obstacle("not inventoried", "it is not inventoried", f"inventory {node.name}")
+    if node.lifecycle is not Lifecycle.IDLE or node.pending is not None or node.request is not None:
+        return Obstacle("busy", f"it is {node.lifecycle}")
+    if node.retry is not None:
+        return Obstacle("resting after a failure", f"it rests after a failure: {node.retry.reason}")
+    if tier.kind is TierKind.HOST and node.vmm is None:
+        return Obstacle("no VM manager", "it has no VM manager", f"add {node.name} with --vmm")
+    return None
+
+
+def promise_obstacle(fleet: Fleet, tier: Tier, node: Node) -> Obstacle | None:
+    """Say that a node was harvested for another tier, which is still short."""
+    if node.promised is None or node.promised == tier.name or node.promised not in fleet.tiers:
+        return None
+    if len(fleet.members(node.promised)) >= fleet.tiers[node.promised].target:
+        return None
+    return Obstacle("promised to another tier", f"it was taken for tier {node.promised}")
+
+
+def obstacles(fleet: Fleet, node: Node, tier: Tier) -> tuple[Obstacle, ...]:
+    """Return everything that keeps `node` from being allocated to `tier`; empty for a candidate."""
+    reasons = (node_obstacle(tier, node), promise_obstacle(fleet, tier, node), host_obstacle(fleet, node))
+    found = [reason for reason in reasons if reason is not None]
+    if node.hardware is not None:
+        found += shape_obstacles(needs_of(fleet, tier), tier, Shape(node.kind, node.hardware))
+    return tuple(found)
+
+
+def _because(node: Node) -> str:
+    who = f" by {node.engagement.by}" if node.engagement.by else ""
+    return who + (f": {node.engagement.why}" if node.engagement.why else "")

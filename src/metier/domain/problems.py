@@ -1,0 +1,114 @@
+"""Every alert there is: its code, what it means and what to do."""
+
+from typing import NamedTuple
+
+from metier.domain.alert import Severity
+
+
+class Problem(NamedTuple):
+    """One kind of alert."""
+
+    code: str
+    severity: Severity
+    title: str
+    meaning: str
+    remedy: str
+
+
+_CRITICAL, _WARNING, _INFO = Severity.CRITICAL, Severity.WARNING, Severity.INFO
+
+_ROWS = (
+    Problem(
+        "tier-below-minimum",
+        _CRITICAL,
+        "A tier has fewer nodes running than its minimum",
+        "The service has less than it needs; the message says what stands in the way.",
+        "see `metier tier explain NAME`; add or free nodes, or lower the minimum",
+    ),
+    Problem(
+        "tier-short",
+        _WARNING,
+        "A tier has fewer nodes than its target and no node fits",
+        "Every node in the free pool was passed over; the message counts the reasons.",
+        "see `metier tier explain NAME`; add nodes, raise the host tier, or loosen the requirements",
+    ),
+    Problem(
+        "node-failed",
+        _CRITICAL,
+        "A node has failed",
+        "Its services stopped answering, it went off unasked, or its VM is gone.",
+        "automation does what the tier's switches allow; see `metier node explain NAME`",
+    ),
+    Problem(
+        "action-refused",
+        _WARNING,
+        "A device refused what was asked of it",
+        "The same request would fail again; the message has the device's own words.",
+        "mend the cause on the device; it is tried again after a pause",
+    ),
+    Problem(
+        "vmm-unreachable",
+        _CRITICAL,
+        "A host's VM manager does not answer",
+        "Its guests may still run; nothing can be started or stopped there.",
+        "look at the host; `metier node explain NAME` tells what is known",
+    ),
+    Problem(
+        "unfenced",
+        _CRITICAL,
+        "A slot waits for evidence that its last node is down",
+        "Starting it elsewhere could run the same identity twice.",
+        "switch the node or its host off, or vouch for it with `metier node attest-off NAME`",
+    ),
+    Problem(
+        "storm",
+        _CRITICAL,
+        "Too many nodes failed at once; automation stopped replacing",
+        "The fault is probably not in the nodes.",
+        "find the common cause, then `metier tier resume NAME`",
+    ),
+    Problem(
+        "vm-changed",
+        _WARNING,
+        "A VM's configuration was changed by another tool",
+        "The virtual node still shows what it was discovered with.",
+        "refresh its host: disengage it, power it off, power it on, engage it",
+    ),
+    Problem(
+        "vm-moved-power",
+        _INFO,
+        "A VM was started or stopped by another tool",
+        "An engaged node is put back; a disengaged one is only reported.",
+        "use Metier to start and stop nodes, or disengage the node first",
+    ),
+    Problem(
+        "guest-too-small",
+        _WARNING,
+        "No virtual node has the memory that an image needs",
+        "Guests of this image cannot be placed.",
+        "offer larger VMs in the host tier's image, or lower the image's minimum memory",
+    ),
+    Problem(
+        "maintenance-failed",
+        _WARNING,
+        "A node in the maintenance pool did not pass its tests",
+        "It stays there with the evidence.",
+        "mend it, then `metier node move NAME --to free`",
+    ),
+    Problem(
+        "job-failed",
+        _WARNING,
+        "A job failed",
+        "The message has its error; nothing it began is left behind.",
+        "see `metier job show ID`",
+    ),
+    Problem(
+        "plan-rejected",
+        _CRITICAL,
+        "The checker rejected a plan",
+        "A fault in Metier itself: the planner proposed something that must never happen; it was not done.",
+        "report it with `metier event list`",
+    ),
+)
+
+PROBLEMS = {row.code: row for row in _ROWS}

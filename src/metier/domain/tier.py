@@ -1,0 +1,148 @@
+"""Tiers: nodes kept at a target for one service, and the slots they fill."""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+
+from metier.domain.hardware import Requirements
+from metier.domain.ids import ImageRef, NodeId, SlotId, TierId
+from metier.domain.image import CollectorSpec
+from metier.domain.node import Instance
+
+
+class TierKind(StrEnum):
+    """Decided by the image: a VM manager makes a host tier, a guest image a guest tier."""
+
+    HOST = "host"
+    GUEST = "guest"
+
+
+class TierState(StrEnum):
+    """How far an operator wants the tier: no nodes, nodes, or nodes that run."""
+
+    INACTIVE = "inactive"
+    ALLOCATED = "allocated"
+    ACTIVE = "active"
+
+
+class Spread(StrEnum):
+    """How ties between equally cheap nodes are broken."""
+
+    SPREAD = "spread"
+    PACK = "pack"
+
+
+@dataclass(frozen=True, slots=True)
+class SlotSettings:
+    """What belongs to a slot and passes to whichever node fills it.
+
+    Attributes:
+        hostname: None for the default, `<tier>-<number>`.
+        address: With prefix length (`10.0.0.7/24`); None for DHCP.
+        gateway: None for none.
+    """
+
+    number: int
+    hostname: str | None = None
+    address: str | None = None
+    gateway: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Tier:
+    """What an operator wants of one tier.
+
+    Attributes:
+        priority: 1 to 100; a higher number is served first and harvested last.
+        harvesting: Nodes may be taken from this tier for a more important one.
+        harvest_to_target: It may take nodes even when only below its target.
+        keep_instances: A stopped slot's instance is kept for its next start.
+        startup_s: Seconds from seen on to answering; None takes the image's.
+        collectors: None takes the image's.
+        failure_threshold: Failed collector rounds in a row that make a member failed.
+        shutdown_s: Seconds a guest OS gets to shut down before its power is cut.
+        max_unhealthy_percent: R-STORM-1's brake.
+        resumed_at: Failures before this moment no longer count for the brake.
+        slots: Settings of slots that differ from the default, by number.
+    """
+
+    name: TierId
+    kind: TierKind
+    image: ImageRef
+    state: TierState = TierState.INACTIVE
+    priority: int = 50
+    minimum: int = 1
+    target: int = 1
+    maximum: int = 1
+    depends_on: tuple[TierId, ...] = ()
+    requirements: Requirements = field(default_factory=Requirements)
+    reboot_on_failure: bool = True
+    move_to_maintenance: bool = True
+    harvesting: bool = True
+    harvest_to_target: bool = False
+    spread: Spread = Spread.SPREAD
+    keep_instances: bool = False
+    startup_s: int | None = None
+    collectors: tuple[CollectorSpec, ...] | None = None
+    failure_threshold: int = 3
+    shutdown_s: int = 60
+    max_unhealthy_percent: int = 40
+    resumed_at: datetime | None = None
+    slots: tuple[SlotSettings, ...] = ()
+    generation: int = 0
+
+    def slot_settings(self, number: int) -> SlotSettings:
+        """Return the settings of slot `number`, the defaults if none were given."""
+        return next((s for s in self.slots if s.number == number), SlotSettings(number))
+
+    def hostname(self, number: int) -> str:
+        """Return the host name that whichever node fills slot `number` carries."""
+        return self.slot_settings(number).hostname or f"{self.name}-{number}"
+
+
+@dataclass(frozen=True, slots=True)
+class Fence:
+    """A node that may still run a slot's identity: nothing else may until it is seen down.
+
+    Attributes:
+        since: Only what was observed after this moment is evidence.
+        attested: The operator who gave their word that it is down, if one did.
+    """
+
+    node: NodeId
+    host: NodeId | None
+    vm_number: int | None
+    since: datetime
+    attested: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """What the loop keeps for one slot of a tier; absent while it never held a node.
+
+    Attributes:
+        node: Who fills it now.
+        instance: The instance that holds its data.
+        fences: Earlier holders that are not yet proved to be down.
+    """
+
+    id: SlotId
+    node: NodeId | None = None
+    instance: Instance | None = None
+    fences: tuple[Fence, ...] = ()
+    generation: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """What the loop remembers of a tier's failures, for R-STORM-1.
+
+    Attributes:
+        failures: When members failed, newest last, within the last window.
+        braked_since: Set while automation has stopped replacing.
+    """
+
+    tier: TierId
+    failures: tuple[datetime, ...] = ()
+    braked_since: datetime | None = None
+    generation: int = 0

@@ -1,0 +1,1 @@
+"""Drivers: everything that talks to the world, one protocol and one contract suite a family."""

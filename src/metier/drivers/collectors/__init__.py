@@ -1,0 +1,1 @@
+"""Collectors: health checks on what a node serves."""

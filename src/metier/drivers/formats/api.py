@@ -1,0 +1,65 @@
+"""What every format promises: bounds on what it accepts, and disks read block by block."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+BLOCK_BYTES = 64 * 1024
+"""What disks are compared by: the grain of a VMDK and the cluster of a qcow2."""
+
+ZERO_BLOCK = bytes(BLOCK_BYTES)
+
+_TIB = 1 << 40
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """The most that is accepted from outside.
+
+    Attributes:
+        members: Members of an archive, wanted or not.
+        archive_bytes: What an archive may unpack to, in all.
+        disks: Disks of one machine; vSphere allows 256.
+        disk_bytes: What the guest sees of one disk.  Hosted VMware products end at 8 TiB,
+            vSphere at 62: raise it for such a disk.
+        extents: Files of one disk; 8 TiB in extents of 2047 MiB are 4,098.
+        vmx_bytes: A machine's configuration file.
+        descriptor_bytes: A disk's descriptor; QEMU reads no more either.
+    """
+
+    members: int = 10_000
+    archive_bytes: int = 16 * _TIB
+    disks: int = 256
+    disk_bytes: int = 8 * _TIB
+    extents: int = 4_200
+    vmx_bytes: int = 1 << 20
+    descriptor_bytes: int = (1 << 20) - 1
+
+
+class BlockReader(Protocol):
+    """A disk's content as the guest sees it."""
+
+    @property
+    def capacity_bytes(self) -> int:
+        """Return the size that the guest sees."""
+
+    def blocks(self, start: int, stop: int) -> Iterator[tuple[int, bytes]]:
+        """Yield number and content of the blocks in `start` ≤ number < `stop`, in order.
+
+        Each block is `BLOCK_BYTES` long, the last one filled up with zeros.  A block that
+        is left out holds zeros only; one that is yielded may.  Several threads may
+        read at the same time.
+
+        Raises:
+            Refusal: The file is damaged; the message says where.
+        """
+
+
+def in_words(size_bytes: int) -> str:
+    """Return a size as people write it: `1.5 GiB`."""
+    size = float(size_bytes)
+    for unit in ("bytes", "KiB", "MiB", "GiB"):
+        if size < 1024:
+            return f"{size_bytes} bytes" if unit == "bytes" else f"{size:.1f} {unit}"
+        size /= 1024
+    return f"{size:.1f} TiB"

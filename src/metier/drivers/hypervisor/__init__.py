@@ -1,0 +1,1 @@
+"""VM managers on host nodes."""

@@ -1,0 +1,184 @@
+"""What Metier asks of a VM manager: the protocol that every hypervisor driver keeps.
+
+One object stands for one host node, however it is reached: a daemon on the host
+itself or a manager of many hosts (the settings then name the host within it).
+Disks live in a *store*, whatever the host calls it (a folder, a pool, a
+datastore).  A host that cannot make copy-on-write children makes full copies
+and does not announce `Capability.LINKED_INSTANCES`.
+
+Every call is plain, blocking and idempotent: the same call again finds the work
+done and returns.  No call retries or sleeps longer than its deadline.  Every
+call raises only `Refused`, `Unavailable` or `OutcomeUnknown`.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import ClassVar, Protocol, runtime_checkable
+
+from metier.domain.hardware import Hardware
+from metier.domain.image import Machine, OfferedVm
+from metier.domain.observation import VmFacts
+
+Progress = Callable[[int, int], None]
+"""Called with bytes done and bytes in all, from the calling thread."""
+
+
+class Capability(StrEnum):
+    """What a driver's hosts can do beyond the core; the contract suite skips by these."""
+
+    LINKED_INSTANCES = "linked-instances"
+    GUEST_SHUTDOWN = "guest-shutdown"
+    WATCH = "watch"
+    GUEST_ADDRESS = "guest-address"
+    CONSOLE = "console"
+    UEFI = "uefi"
+
+
+@dataclass(frozen=True, slots=True)
+class HostFacts:
+    """What a host says about itself.
+
+    Attributes:
+        hardware: The whole host: memory in MiB, CPUs, free room of its store in GiB.
+        product: Name and version of its VM manager.
+        accelerated: Guests run with hardware help; shown by a guest that really started with it.
+    """
+
+    hardware: Hardware
+    product: str
+    accelerated: bool
+
+
+@dataclass(frozen=True, slots=True)
+class VmReport:
+    """All VMs of a host in one answer.
+
+    Attributes:
+        vms: Those that Metier owns, and no others.
+        foreign_running: How many others are running.
+    """
+
+    vms: tuple[VmFacts, ...]
+    foreign_running: int
+
+
+@dataclass(frozen=True, slots=True)
+class ImageSource:
+    """A published image version, as files that the driver may read.
+
+    Attributes:
+        key: Unique and fit for a file name: `web@3` is `web-3`-like and stable.
+        folder: The version's folder in the image matrix; `machine.disks` name files in it.
+    """
+
+    key: str
+    folder: Path
+    machine: Machine
+
+
+@dataclass(frozen=True, slots=True)
+class GuestSpec:
+    """What is to run on one VM.
+
+    Attributes:
+        instance: Id of the instance: its disks are children of `image`'s, made if they
+            are missing and kept if they exist.
+        hostname: For the host's own records, such as leases.
+        seed: An ISO 9660 image with the slot's personality, shown to the guest as a CD-ROM.
+        metadata: Facts written next to Metier's mark on the VM, for people who look there.
+    """
+
+    instance: str
+    image: ImageSource
+    hostname: str
+    seed: bytes
+    metadata: Mapping[str, str]
+
+
+@runtime_checkable
+class Hypervisor(Protocol):
+    """One host's VM manager."""
+
+    CAPABILITIES: ClassVar[frozenset[Capability]]
+
+    def facts(self, *, timeout_s: float) -> HostFacts:
+        """Ask the host what it is and has."""
+
+    def report(self, *, timeout_s: float) -> VmReport:
+        """List the VMs that Metier owns on this host, with what each is doing.
+
+        A VM is owned when it carries Metier's mark for this site and node, set by
+        `define_vm`; name and number alone prove nothing.
+        """
+
+    def define_vm(self, offer: OfferedVm, *, timeout_s: float) -> None:
+        """Make sure that owned VM `offer.number` exists; an existing one keeps its configuration.
+
+        Raises:
+            Refused: A VM that Metier does not own holds the name, or the host cannot offer this.
+        """
+
+    def remove_vm(self, number: int, *, timeout_s: float) -> None:
+        """Remove owned VM `number` with its instance; nothing happens if there is none.
+
+        Raises:
+            Refused: It is running.
+        """
+
+    def prepare(
+        self, number: int, guest: GuestSpec, progress: Progress, *, timeout_s: float
+    ) -> tuple[str, ...]:
+        """Put image, instance and personality in place on VM `number`, which is off.
+
+        The image's bytes reach the host's store once, whole or not at all, and are
+        then shared by all instances.  Returns remarks: what of the image's machine
+        this host cannot honour, one sentence each.
+
+        Raises:
+            Refused: The VM is running, is not owned, or the host lacks room.
+        """
+
+    def start(self, number: int, *, timeout_s: float) -> None:
+        """Start VM `number` and return once the host reports it running; a running one is left alone.
+
+        The guest may still be booting: readiness is observed, never assumed here.
+        """
+
+    def shutdown(self, number: int, *, timeout_s: float) -> None:
+        """Ask the guest OS of VM `number` to shut down, without waiting for it; off already is fine."""
+
+    def stop(self, number: int, *, timeout_s: float) -> None:
+        """Cut the power of VM `number` and return once the host reports it off; off already is fine."""
+
+    def retire(self, number: int, discard: str | None, *, timeout_s: float) -> None:
+        """Take instance and personality off VM `number`, which is off.
+
+        `discard` names an instance whose disks are deleted; None keeps them.
+        """
+
+    def drop_image(self, key: str, *, timeout_s: float) -> None:
+        """Delete an image's bytes from the host's store, unless an instance still stands on them."""
+
+    def close(self) -> None:
+        """Let go of the connection; later calls raise Unavailable."""
+
+
+@runtime_checkable
+class Watching(Protocol):
+    """Announced by `Capability.WATCH`."""
+
+    def watch(self, changed: Callable[[], None]) -> None:
+        """Call `changed` soon after any VM of the host changed its power; from another thread.
+
+        It carries no data: the caller asks `report`.  Also called when the connection is lost.
+        """
+
+
+@runtime_checkable
+class Consoles(Protocol):
+    """Announced by `Capability.CONSOLE`."""
+
+    def console(self, number: int, *, timeout_s: float) -> str:
+        """Return a URL or command by which a person reaches the VM's console."""

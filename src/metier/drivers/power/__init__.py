@@ -1,0 +1,1 @@
+"""Power controllers of physical nodes."""

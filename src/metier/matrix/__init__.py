@@ -1,0 +1,1 @@
+"""The image matrix: where image versions are kept, and how they get in."""

@@ -1,0 +1,346 @@
+"""What each action changes in the Fleet: when it is begun, and when its outcome is known.
+
+The loop, the planner's look-ahead and the simulator all go through these two
+functions, so that what is foreseen is what happens.
+"""
+
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import assert_never
+
+from metier.domain import actions as act
+from metier.domain.errors import Bug
+from metier.domain.evidence import fence_for, is_proved_down
+from metier.domain.fleet import Draft
+from metier.domain.hardware import Hardware
+from metier.domain.ids import SlotId, virtual_node_id
+from metier.domain.lifecycle import Event, Lifecycle, after
+from metier.domain.node import (
+    DISCOVERED,
+    ENGAGED,
+    FREE,
+    Instance,
+    Node,
+    NodeKind,
+    Pending,
+    Place,
+    Placement,
+    Request,
+    Retry,
+)
+from metier.domain.tier import Trouble
+
+DEADLINES_S = {
+    act.InventoryNode: 60,
+    act.PowerOn: 120,
+    act.PowerOff: 120,
+    act.StageVms: 300,
+    act.RemoveVms: 300,
+    act.PrepareGuest: 6 * 3600,
+    act.StartGuest: 120,
+    act.ShutdownGuest: 30,
+    act.StopGuest: 60,
+    act.RetireGuest: 300,
+    act.DiagnoseNode: 120,
+}
+"""How long each kind of work may take, in seconds; preparing may copy a large image to a host."""
+
+UNSURE_START_S = 30
+"""After a start whose outcome is unknown, a node seen off within this time may still come up."""
+
+_BACKOFF_S = (5, 15, 30, 60, 120, 300)
+"""Pauses before the second, third… try: quick for a hiccup, at most five minutes for a dead device."""
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """The work was done.
+
+    Attributes:
+        remarks: What the driver wants an operator to know.
+        hardware: What an inventory found.
+    """
+
+    remarks: tuple[str, ...] = ()
+    hardware: Hardware | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """The work was not done, or it is not known whether it was.
+
+    Attributes:
+        reason: In the driver's words.
+        final: The same call would fail again (the driver's `Refused`).
+        unsure: It may have been done all the same (`OutcomeUnknown`).
+    """
+
+    reason: str
+    final: bool = False
+    unsure: bool = False
+
+
+Outcome = Done | Failed
+
+
+def begin(draft: Draft, action: act.Action, now: datetime, action_id: int = 0, epoch: int = 0) -> None:
+    """Record that `action` was decided; a `Decision` is thereby complete.
+
+    Raises:
+        Bug: The action does not fit the node's state.
+    """
+    if isinstance(action, act.Work):
+        _begin_work(draft, action, now, action_id, epoch)
+    elif isinstance(action, act.DiscoverNode):
+        draft.put_node(_discovered(draft, action, now))
+    else:
+        _decide(draft, action, draft.nodes[action.node], now)
+
+
+def settle(draft: Draft, action: act.Work, outcome: Outcome, now: datetime) -> None:
+    """Record how work ended; nothing happens if the node is gone or no longer waits for it."""
+    node = draft.nodes.get(action.node)
+    if node is None or node.pending is None:
+        return
+    node = replace(node, pending=None)
+    match outcome:
+        case Done():
+            _done(draft, action, replace(node, retry=None), outcome, now)
+        case Failed():
+            _failed(draft, action, node, outcome, now)
+        case _:
+            assert_never(outcome)
+
+
+def recover(draft: Draft, node: Node, now: datetime) -> None:
+    """Drop what an earlier run of the controller had in flight: it is repeated if still wanted."""
+    assert node.pending is not None
+    unsure = node.pending.action == act.StartGuest.__name__ and node.lifecycle is Lifecycle.BOOTING
+    node = replace(node, pending=None)
+    draft.put_node(moved(node, Event.UNSURE, now) if unsure else node)
+
+
+def moved(node: Node, event: Event, now: datetime) -> Node:
+    """Return `node` after `event`; raises Bug if its lifecycle has no such arrow."""
+    return replace(node, lifecycle=after(node.lifecycle, event), since=now)
+
+
+# --- decisions ---------------------------------------------------------------
+
+
+def _decide(draft: Draft, action: act.Action, node: Node, now: datetime) -> None:
+    match action:
+        case act.RecordInventory():
+            draft.put_node(replace(moved(node, Event.INVENTORIED, now), hardware=_seen_hardware(draft, node)))
+        case act.FreeNode():
+            draft.put_node(replace(node, placement=FREE, to_diagnose=False))
+        case act.DeleteNode():
+            vacate(draft, node, now)
+            draft.remove_node(node.name)
+        case act.AllocateNode():
+            _allocate(draft, action, node)
+        case act.ReleaseNode():
+            _release(draft, action, node, now)
+        case act.AdvanceNode():
+            draft.put_node(_advanced(node, action.event, now))
+        case act.FailNode():
+            _fail(draft, action, node, now)
+        case act.StopNode():
+            rebooted_at = now if action.for_reboot else node.rebooted_at
+            draft.put_node(replace(_stopping(node, action.grace_s, now), rebooted_at=rebooted_at))
+        case act.LiftFence():
+            _lift_fence(draft, action)
+        case act.EngageNode():
+            draft.put_node(replace(node, engagement=ENGAGED))
+        case act.FinishRequest():
+            again = Request.POWER_ON if node.request is Request.POWER_CYCLE else None
+            draft.put_node(replace(node, request=again if node.lifecycle is Lifecycle.IDLE else None))
+        case act.Brake():
+            trouble = draft.troubles.get(action.tier, Trouble(action.tier))
+            draft.put_trouble(replace(trouble, braked_since=now))
+        case _:
+            raise Bug(f"no effect is written for {type(action).__name__}")
+
+
+def _discovered(draft: Draft, action: act.DiscoverNode, now: datetime) -> Node:
+    host = draft.nodes[action.host]
+    return Node(
+        name=virtual_node_id(action.host, action.vm_number),
+        kind=NodeKind.VIRTUAL,
+        placement=DISCOVERED,
+        host=action.host,
+        vm_number=action.vm_number,
+        power_ip=host.power_ip,
+        attributes=host.attributes,
+        since=now,
+    )
+
+
+def _seen_hardware(draft: Draft, node: Node) -> Hardware | None:
+    assert node.host is not None
+    assert node.vm_number is not None
+    vm = draft.seen(node.host).vm(node.vm_number)
+    if vm is None or vm.hardware is None:
+        return None
+    return replace(vm.hardware, attributes=vm.hardware.attributes | node.attributes)
+
+
+def _allocate(draft: Draft, action: act.AllocateNode, node: Node) -> None:
+    placement = Placement(Place.TIER, action.slot.tier, action.slot.number)
+    draft.put_node(replace(node, placement=placement, promised=None, retry=None))
+    draft.put_slot(replace(draft.slot(action.slot), node=node.name))
+
+
+def vacate(draft: Draft, node: Node, now: datetime) -> None:
+    """Empty the slot that `node` fills, if any, fencing it unless the node is proved down."""
+    if node.placement.tier is None or node.placement.slot is None:
+        return
+    slot = draft.slot(SlotId(node.placement.tier, node.placement.slot))
+    fences = slot.fences
+    if not is_proved_down(draft, node):
+        fences = (*fences, fence_for(node, now))
+    draft.put_slot(replace(slot, node=None, fences=fences))
+
+
+def _release(draft: Draft, action: act.ReleaseNode, node: Node, now: datetime) -> None:
+    vacate(draft, node, now)
+    node = replace(
+        node,
+        placement=Placement(action.to),
+        promised=action.promised,
+        harvested_at=now if action.promised is not None else node.harvested_at,
+        to_diagnose=action.to is Place.MAINTENANCE,
+    )
+    needs_stop = node.lifecycle is not Lifecycle.IDLE or node.instance is not None or node.staged
+    draft.put_node(_stopping(node, action.grace_s, now) if needs_stop else node)
+
+
+def _stopping(node: Node, grace_s: int, now: datetime) -> Node:
+    if node.lifecycle is Lifecycle.STOPPING:
+        return node
+    return replace(
+        moved(node, Event.STOP, now), stop_by=now + timedelta(seconds=grace_s), asked_at=None, retry=None
+    )
+
+
+def _advanced(node: Node, event: Event, now: datetime) -> Node:
+    node = moved(node, event, now)
+    if node.lifecycle is Lifecycle.RUNNING:
+        return replace(node, problem="", retry=None)
+    if node.lifecycle is Lifecycle.IDLE:
+        return replace(node, stop_by=None, asked_at=None, staged=False, retry=None)
+    return node
+
+
+def _fail(draft: Draft, action: act.FailNode, node: Node, now: datetime) -> None:
+    draft.put_node(
+        replace(
+            moved(node, action.event, now),
+            problem=action.problem,
+            failed_at=now,
+            failures=node.failures + 1,
+            retry=None,
+        )
+    )
+    if action.own_fault and node.tier is not None:
+        trouble = draft.troubles.get(node.tier, Trouble(node.tier))
+        horizon = now - timedelta(seconds=draft.pool.storm_window_s)
+        recent = tuple(at for at in trouble.failures if at > horizon)
+        draft.put_trouble(replace(trouble, failures=(*recent, now)))
+
+
+def _lift_fence(draft: Draft, action: act.LiftFence) -> None:
+    slot = draft.slot(action.slot)
+    draft.put_slot(replace(slot, fences=tuple(fence for fence in slot.fences if fence.node != action.node)))
+
+
+# --- work --------------------------------------------------------------------
+
+
+def _begin_work(draft: Draft, action: act.Work, now: datetime, action_id: int, epoch: int) -> None:
+    node = draft.nodes[action.node]
+    if node.pending is not None:
+        raise Bug(f"{type(action).__name__} on {node.name} while {node.pending.action} is in flight")
+    deadline = now + timedelta(seconds=DEADLINES_S[type(action)])
+    pending = Pending(type(action).__name__, action_id, now, deadline, epoch)
+    match action:
+        case act.InventoryNode():
+            node = moved(node, Event.INVENTORY, now)
+        case act.PowerOn():
+            node = moved(node, Event.BOOT, now) if _is_idle_member(node) else node
+            node = replace(node, started_at=now)
+        case act.PrepareGuest():
+            node = node if node.lifecycle is Lifecycle.PREPARING else moved(node, Event.PREPARE, now)
+            node = replace(node, instance=action.instance)
+        case act.StartGuest():
+            node = replace(moved(node, Event.BOOT, now), started_at=now)
+        case act.ShutdownGuest() | act.PowerOff():
+            node = replace(node, asked_at=now)
+        case _:
+            pass
+    draft.put_node(replace(node, pending=pending))
+
+
+def _is_idle_member(node: Node) -> bool:
+    return node.tier is not None and node.lifecycle is Lifecycle.IDLE
+
+
+def _done(draft: Draft, action: act.Work, node: Node, outcome: Done, now: datetime) -> None:
+    match action:
+        case act.InventoryNode():
+            assert outcome.hardware is not None
+            hardware = replace(outcome.hardware, attributes=outcome.hardware.attributes | node.attributes)
+            node = replace(moved(node, Event.INVENTORIED, now), hardware=hardware, problem="")
+        case act.StageVms():
+            node = replace(node, staged=True)
+        case act.RemoveVms():
+            node = replace(node, staged=False)
+        case act.PrepareGuest():
+            draft.put_slot(replace(draft.slot(action.slot), instance=action.instance))
+            node = moved(node, Event.PREPARED, now)
+        case act.StartGuest():
+            node = replace(node, started_at=now)
+        case act.RetireGuest():
+            if action.discard is not None:
+                _forget_instance(draft, action.discard)
+            node = replace(_advanced(node, Event.STOPPED, now), instance=None)
+        case act.DiagnoseNode():
+            node = replace(node, placement=FREE, to_diagnose=False, problem="")
+        case _:
+            pass
+    draft.put_node(node)
+
+
+def _forget_instance(draft: Draft, instance: Instance) -> None:
+    slot = draft.slot(instance.slot)
+    if slot.instance == instance:
+        draft.put_slot(replace(slot, instance=None))
+
+
+def _failed(draft: Draft, action: act.Work, node: Node, outcome: Failed, now: datetime) -> None:
+    attempts = node.retry.attempts + 1 if node.retry else 1
+    pause_s = _BACKOFF_S[min(attempts, len(_BACKOFF_S)) - 1]
+    node = replace(node, retry=Retry(attempts, now + timedelta(seconds=pause_s), outcome.reason))
+    match action:
+        case act.PrepareGuest() if outcome.final:
+            node = _given_up(node, outcome.reason, now)
+        case act.StartGuest():
+            node = replace(moved(node, Event.UNSURE, now), started_at=_unsure_start(outcome, now))
+            node = _given_up(node, outcome.reason, now) if outcome.final else node
+        case act.InventoryNode():
+            node = replace(moved(node, Event.FAULT, now), problem=outcome.reason)
+        case act.DiagnoseNode():
+            node = replace(node, to_diagnose=False, problem=outcome.reason, retry=None)
+        case _:
+            pass
+    draft.put_node(node)
+
+
+def _unsure_start(outcome: Failed, now: datetime) -> datetime:
+    return now + timedelta(seconds=UNSURE_START_S) if outcome.unsure else now
+
+
+def _given_up(node: Node, reason: str, now: datetime) -> Node:
+    return replace(
+        moved(node, Event.FAULT, now), problem=reason, failed_at=now, failures=node.failures + 1, retry=None
+    )

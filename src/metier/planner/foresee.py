@@ -1,0 +1,124 @@
+"""Looks ahead: everything that would follow if every action succeeded at once."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+from metier.domain import actions as act
+from metier.domain.fleet import Draft, Fleet
+from metier.domain.hardware import Hardware
+from metier.domain.node import Node
+from metier.domain.observation import Health, Observed, Power, VmFacts
+from metier.domain.plan import Plan
+from metier.planner.effects import Done, settle
+from metier.planner.plan import decide, plan_of
+
+ROUNDS = 60
+"""More rounds than any orderly change needs: a host tier's activation takes about ten."""
+
+_STEP = timedelta(seconds=1)
+
+
+def foresee(fleet: Fleet, now: datetime) -> Plan:
+    """Return all actions from here to rest, and what is then still waited for.
+
+    Every action is taken to succeed within a second, every guest to answer.  What
+    the real world adds (time, failures) is not foreseen.
+    """
+    actions: list[act.Action] = []
+    for _ in range(ROUNDS):
+        work = decide(fleet, now)
+        if not work.actions:
+            break
+        actions += work.actions
+        now += _STEP
+        _carry_out(work.fleet, [action for action in work.actions if isinstance(action, act.Work)], now)
+        fleet = work.fleet.freeze()
+    return replace(plan_of(decide(fleet, now)), actions=tuple(actions))
+
+
+def _carry_out(draft: Draft, begun: list[act.Work], now: datetime) -> None:
+    for action in begun:
+        node = draft.nodes[action.node]
+        settle(
+            draft,
+            action,
+            Done(hardware=_inventory(node) if isinstance(action, act.InventoryNode) else None),
+            now,
+        )
+        _SEEN_AFTER.get(type(action), _unchanged)(draft, action, now + _STEP / 2)
+    for node in [draft.nodes[action.node] for action in begun if action.node in draft.nodes]:
+        if node.tier is not None and node.is_virtual:
+            seen = replace(
+                draft.seen(node.name), health=Health.NORMAL, health_at=now + 2 * _STEP, failed_checks=0
+            )
+            draft.put_observed(node.name, seen)
+
+
+def _inventory(node: Node) -> Hardware:
+    return node.hardware or Hardware(memory_mib=0)
+
+
+def _unchanged(draft: Draft, action: act.Work, at: datetime) -> None:
+    node = draft.nodes[action.node]
+    host = node.host or node.name
+    seen = draft.seen(host)
+    if seen.vms is not None and seen.vms_at is not None:
+        draft.put_observed(host, replace(seen, vms_at=max(at, seen.vms_at)))
+
+
+def _guest_power(power: Power) -> Callable[[Draft, act.Work, datetime], None]:
+    def show(draft: Draft, action: act.Work, at: datetime) -> None:
+        node = draft.nodes[action.node]
+        assert node.host is not None
+        seen = draft.seen(node.host)
+        vms = tuple(replace(vm, power=power) if vm.number == node.vm_number else vm for vm in seen.vms or ())
+        draft.put_observed(node.host, replace(seen, vms=vms, vms_at=at))
+
+    return show
+
+
+def _host_on(draft: Draft, action: act.Work, at: datetime) -> None:
+    seen = draft.seen(action.node)
+    answers = draft.nodes[action.node].vmm is not None
+    draft.put_observed(
+        action.node,
+        replace(
+            seen, power=Power.ON, power_at=at, vmm_reachable=answers, vmm_at=at + 2 * _STEP, vmm_failures=0
+        ),
+    )
+
+
+def _host_off(draft: Draft, action: act.Work, at: datetime) -> None:
+    draft.put_observed(action.node, Observed(power=Power.OFF, power_at=at))
+
+
+def _staged(draft: Draft, action: act.Work, at: datetime) -> None:
+    assert isinstance(action, act.StageVms)
+    seen = draft.seen(action.node)
+    known = {vm.number for vm in seen.vms or ()}
+    new = tuple(
+        VmFacts(
+            offer.number,
+            Power.OFF,
+            Hardware(offer.memory_mib, offer.cpus, offer.disk_gib, nics=len(offer.networks)),
+        )
+        for offer in action.offers
+        if offer.number not in known
+    )
+    draft.put_observed(action.node, replace(seen, vms=(*(seen.vms or ()), *new), vms_at=at + _STEP))
+
+
+def _removed(draft: Draft, action: act.Work, at: datetime) -> None:
+    draft.put_observed(action.node, replace(draft.seen(action.node), vms=(), vms_at=at))
+
+
+_SEEN_AFTER: dict[type[act.Action], Callable[[Draft, act.Work, datetime], None]] = {
+    act.StartGuest: _guest_power(Power.ON),
+    act.ShutdownGuest: _guest_power(Power.OFF),
+    act.StopGuest: _guest_power(Power.OFF),
+    act.PowerOn: _host_on,
+    act.PowerOff: _host_off,
+    act.StageVms: _staged,
+    act.RemoveVms: _removed,
+}

@@ -1,0 +1,73 @@
+"""The planner: what to do next, and why.  Start reading here."""
+
+from datetime import datetime
+
+from metier.domain.fleet import Fleet
+from metier.domain.plan import Finding, Plan, Waiting
+from metier.planner.steps.advance import advance
+from metier.planner.steps.allocate import allocate_nodes, report_shortages
+from metier.planner.steps.deactivate import deactivate_tiers, empty_stopping_hosts, obey_stop_requests
+from metier.planner.steps.drive import drive_nodes
+from metier.planner.steps.engagements import end_disengagements
+from metier.planner.steps.failures import handle_failures, report_maintenance, report_storms
+from metier.planner.steps.fences import lift_fences, report_fences
+from metier.planner.steps.harvest import harvest_nodes
+from metier.planner.steps.hosts import admit_nodes, follow_hosts
+from metier.planner.steps.pools import switch_off_idle
+from metier.planner.steps.report import report_tiers
+from metier.planner.steps.shrink import shrink_tiers
+from metier.planner.work import EVERYTHING, Scope, Work
+
+STEPS = (
+    end_disengagements,
+    advance,
+    follow_hosts,
+    admit_nodes,
+    handle_failures,
+    deactivate_tiers,
+    obey_stop_requests,
+    empty_stopping_hosts,
+    shrink_tiers,
+    lift_fences,
+    allocate_nodes,
+    harvest_nodes,
+    drive_nodes,
+    switch_off_idle,
+    report_fences,
+    report_shortages,
+    report_storms,
+    report_maintenance,
+    report_tiers,
+)
+"""Read top to bottom.  First what was observed, then what is wrong, then what is no longer
+wanted, then what is missing; only then is work begun; the reports say what remains."""
+
+
+def plan(fleet: Fleet, now: datetime) -> Plan:
+    """Decide the next actions that move `fleet` towards its intent, and say why."""
+    return plan_of(decide(fleet, now))
+
+
+def decide(fleet: Fleet, now: datetime, scope: Scope = EVERYTHING, epoch: int = 0) -> Work:
+    """Plan what is in `scope` and return the finished work: plan, and the fleet with it begun.
+
+    Args:
+        epoch: Which run of the controller the begun work belongs to.
+    """
+    work = Work(fleet, now, scope, epoch)
+    for step in STEPS:
+        step(work)
+    return work
+
+
+def plan_of(work: Work) -> Plan:
+    """Return what a finished piece of planning decided and said."""
+    waiting: list[Waiting] = []
+    findings: list[Finding] = []
+    wake = []
+    for subject, said in work.said.items():
+        waiting += said.waiting
+        findings += said.findings
+        if said.wake is not None:
+            wake.append((said.wake, str(subject)))
+    return Plan(tuple(work.actions), tuple(waiting), tuple(findings), tuple(sorted(wake)))

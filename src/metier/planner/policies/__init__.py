@@ -1,0 +1,1 @@
+"""Choices that steps make, one policy a file."""

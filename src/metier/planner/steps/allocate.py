@@ -1,0 +1,123 @@
+"""Fills the slots of tiers from the free pool (R-ALLOC-1 to R-ALLOC-5)."""
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+
+from metier.domain.actions import AllocateNode
+from metier.domain.fleet import Shape
+from metier.domain.ids import SlotId
+from metier.domain.matching import (
+    Obstacle,
+    host_obstacle,
+    needs_of,
+    node_obstacle,
+    promise_obstacle,
+    shape_obstacles,
+)
+from metier.domain.tier import Tier, TierKind, TierState
+from metier.planner.policies.choose import Chooser
+from metier.planner.steps.failures import is_braked
+from metier.planner.work import Work, about_tier
+
+
+def allocate_nodes(work: Work) -> None:
+    """Serve every tier's shortage below minimum, then every shortage below target, by priority."""
+    chooser = Chooser(work.fleet)
+    _serve(work, chooser, lambda tier: tier.minimum, "minimum")
+    _serve(work, chooser, lambda tier: tier.target, "target")
+
+
+def report_shortages(work: Work) -> None:
+    """Say for every tier in scope that is still short why no free node would do (R-ALLOC-5)."""
+    for tier in work.tiers():
+        missing = shortage(work, tier, tier.target)
+        if missing > 0 and not is_braked(work, tier):
+            _report(work, tier, missing)
+
+
+def shortage(work: Work, tier: Tier, goal: int) -> int:
+    """Return how many nodes `tier` lacks to `goal`; every member counts, engaged or not (R-ALLOC-4)."""
+    if tier.state is TierState.INACTIVE:
+        return 0
+    return max(0, min(goal, tier.maximum) - len(work.fleet.members(tier.name)))
+
+
+def _serve(work: Work, chooser: Chooser, goal: Callable[[Tier], int], name: str) -> None:
+    for tier in work.tiers():
+        missing = shortage(work, tier, goal(tier))
+        if missing > 0 and not is_braked(work, tier):
+            _fill(work, chooser, tier, missing, f"below its {name} of {goal(tier)}")
+
+
+def _fill(work: Work, chooser: Chooser, tier: Tier, missing: int, reason: str) -> None:
+    numbers = _empty_slots(work, tier)
+    for _, (node, price) in zip(range(missing), chooser.choose(tier), strict=False):
+        count = len(work.fleet.members(tier.name))
+        work.act(
+            AllocateNode(
+                node=node.name,
+                slot=SlotId(tier.name, next(numbers)),
+                cost=price,
+                why=f"{tier.name} has {count}, {reason}; it is the cheapest that fits, with a surplus of {price}",
+                rule="R-ALLOC-1",
+                expects=node.generation,
+            )
+        )
+
+
+def _empty_slots(work: Work, tier: Tier) -> Iterator[int]:
+    taken = set(work.fleet.members(tier.name))
+    return iter([number for number in range(1, tier.maximum + 1) if number not in taken])
+
+
+def _report(work: Work, tier: Tier, missing: int) -> None:
+    message = f"{_needs(missing)}: {_why_none(work, tier)}"
+    work.wait(about_tier(tier), message, "R-ALLOC-5")
+    if tier.state is TierState.ACTIVE:
+        work.find("tier-short", about_tier(tier), f"{tier.name} {message}")
+
+
+def _needs(missing: int) -> str:
+    return f"needs {missing} more node{'s' if missing > 1 else ''}"
+
+
+def _why_none(work: Work, tier: Tier) -> str:
+    counts, nearest = _reasons(work, tier)
+    if not counts:
+        what = "physical node with a VM manager" if tier.kind is TierKind.HOST else "virtual node"
+        return f"there is no {what} outside other tiers"
+    reasons = ", ".join(
+        f"{count} {group}" for group, count in sorted(counts.items(), key=lambda i: (-i[1], i[0]))
+    )
+    cure = f"; with {nearest[1].cure}, {nearest[0]} would do" if nearest else ""
+    return f"no free node fits: {reasons}{cure}"
+
+
+def _reasons(work: Work, tier: Tier) -> tuple[Counter[str], tuple[str, Obstacle] | None]:
+    """Count why the nodes outside tiers were passed over, and find the one that nearly fits."""
+    counts: Counter[str] = Counter()
+    near: list[tuple[int, str, Obstacle]] = []
+    needs = needs_of(work.fleet, tier)
+    for shape, groups in work.fleet.free.items():
+        found = shape_obstacles(needs, tier, shape)
+        number = sum(len(names) for names in groups.values())
+        if found:
+            counts[found[0].group] += number
+            if len(found) == 1 and found[0].cure:
+                near.append((found[0].distance, min(min(names) for names in groups.values()), found[0]))
+            continue
+        for names in groups.values():
+            first = work.fleet.nodes[names[0]]
+            blocked = host_obstacle(work.fleet, first) or promise_obstacle(work.fleet, tier, first)
+            blocked = blocked or node_obstacle(tier, first)
+            if blocked:
+                counts[blocked.group] += len(names)
+    for name in work.fleet.loose:
+        node = work.fleet.nodes[name]
+        if node.hardware is not None and shape_obstacles(needs, tier, Shape(node.kind, node.hardware)):
+            continue
+        blocked = node_obstacle(tier, node)
+        if blocked:
+            counts[blocked.group] += 1
+    nearest = min(near, default=None)
+    return counts, (nearest[1], nearest[2]) if nearest else None

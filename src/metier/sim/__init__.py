@@ -1,0 +1,1 @@
+"""A data centre in memory."""
