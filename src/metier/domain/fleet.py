@@ -234,11 +234,13 @@ class Draft(Fleet):
 
     def freeze(self) -> Fleet:
         """Return the snapshot with every change in it; the base itself if nothing changed."""
-        if not self.changes:
+        if not self.changes and not self._owned:
             return self._base
         fleet = Fleet()
         for name in Fleet.__slots__:
             setattr(fleet, name, getattr(self, name))
+        if not self.changes:
+            fleet.generation = self._base.generation
         self._owned.clear()
         return fleet
 
@@ -272,9 +274,12 @@ class Draft(Fleet):
         if name in self.observed:
             self._put(Kind.OBSERVED, name, None)
 
-    def put_observed(self, name: NodeId, seen: Observed) -> None:
-        """Put what was observed of a node."""
-        self._put(Kind.OBSERVED, name, seen)
+    def put_observed(self, name: NodeId, seen: Observed, *, quiet: bool = False) -> None:
+        """Put what was observed of a node; quietly, when only its age changed and nobody need plan."""
+        if quiet:
+            self._own("observed")[name] = seen
+        else:
+            self._put(Kind.OBSERVED, name, seen)
 
     def put_tier(self, tier: Tier) -> None:
         """Put a tier."""
@@ -311,6 +316,10 @@ class Draft(Fleet):
     def put_alert(self, alert: Alert) -> None:
         """Put an alert."""
         self._put(Kind.ALERT, alert.id, self._stamped(alert))
+
+    def remove_alert(self, alert: int) -> None:
+        """Remove an alert."""
+        self._put(Kind.ALERT, alert, None)
 
     def put_job(self, job: Job) -> None:
         """Put a job."""

@@ -30,6 +30,7 @@ class Job:
         step: What it is doing, in words.
         done_bytes: Progress within the step; `total_bytes` is None when unknown.
         error: Why it failed, with `remedy`.
+        attempts: How many runs of the controller have begun it.
     """
 
     id: int
@@ -47,4 +48,5 @@ class Job:
     error: str = ""
     remedy: str = ""
     cancel_requested: bool = False
+    attempts: int = 0
     generation: int = 0

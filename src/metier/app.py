@@ -1,0 +1,83 @@
+"""Puts a controller together from its parts; imports everything, imported by nothing."""
+
+import os
+import socket
+from pathlib import Path
+
+import structlog
+
+from metier.control.loop import Loop
+from metier.control.tools import Tools
+from metier.control.world import SystemClock
+from metier.domain.errors import Refusal
+from metier.domain.fleet import Changes, Fleet, Kind
+from metier.domain.job import JobState
+from metier.domain.node import Node
+from metier.drivers.book import DriverBook
+from metier.drivers.registry import check_settings
+from metier.matrix.folder_matrix import FolderMatrix
+from metier.matrix.seed import nocloud_seed
+from metier.operations import load_operations
+from metier.operations.registry import OPERATIONS
+from metier.store.open import open_store
+from metier.web.app import Parts, build_app
+from metier.web.identity import TokenFile
+from metier.web.server import Listen
+from metier.web.server import serve as serve_api
+
+MATRIX = "images"
+"""The image matrix's folder in the state folder; a symbolic link to another file system is fine."""
+
+UPLOADS = "uploads"
+TOKENS = "tokens.json"
+
+log = structlog.get_logger()
+
+
+def serve(state: Path, listen: Listen | None = None) -> None:
+    """Run a controller on `state` until SIGTERM or SIGINT.
+
+    Raises:
+        Refusal: Another controller runs there, or its state cannot be used.
+    """
+    load_operations()
+    state.mkdir(mode=0o700, parents=True, exist_ok=True)
+    loop = Loop(open_store(database(state)), _tools(state), SystemClock(), holder=_holder())
+    loop.start()
+    try:
+        tokens = TokenFile(state / TOKENS)
+        parts = Parts(OPERATIONS, uploads=state / UPLOADS, tokens=tokens)
+        serve_api(build_app(loop, tokens.authenticate, parts), state, listen or Listen())
+    finally:
+        loop.stop()
+
+
+def database(state: Path) -> str | Path:
+    """Return where the store is: `METIER_DATABASE`, or the state folder."""
+    return os.environ.get("METIER_DATABASE") or state
+
+
+def _tools(state: Path) -> Tools:
+    return Tools(DriverBook(), FolderMatrix(state / MATRIX), nocloud_seed, _validate)
+
+
+def _validate(before: Fleet, changes: Changes) -> None:
+    """Refuse what only the outside can judge: driver settings, and archives that are not there."""
+    for name, node in changes.get(Kind.NODE, {}).items():
+        if node is not None:
+            _check_drivers(before.nodes.get(name), node)
+    for job in changes.get(Kind.JOB, {}).values():
+        archive = Path(str(job.arguments.get("archive", ".")))
+        if job.state is JobState.QUEUED and not archive.exists():
+            raise Refusal(f"cannot import {archive}: there is no such file", remedy="name the archive's path")
+
+
+def _check_drivers(before: Node | None, node: Node) -> None:
+    if node.vmm is not None and (before is None or before.vmm != node.vmm):
+        check_settings("hypervisor", node.vmm.driver, node.vmm.settings)
+    if node.power is not None and (before is None or before.power != node.power):
+        check_settings("power", node.power.driver, node.power.settings)
+
+
+def _holder() -> str:
+    return f"{socket.gethostname()} (process {os.getpid()})"

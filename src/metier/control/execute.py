@@ -1,0 +1,133 @@
+"""Carries actions out: one `match` from an action to driver calls."""
+
+from dataclasses import replace
+
+import structlog
+
+from metier.control.tools import Tools
+from metier.domain import actions as act
+from metier.domain.errors import Bug, OutcomeUnknown, Refused, Unavailable, chain
+from metier.domain.fleet import Fleet
+from metier.domain.image import ImageType
+from metier.domain.node import Node
+from metier.domain.observation import Power
+from metier.drivers.hypervisor.api import GuestSpec, Hypervisor, ImageSource
+from metier.planner.effects import DEADLINES_S, Done, Failed, Outcome
+
+log = structlog.get_logger()
+
+_FORMS = {ImageType.VMM_HOST: "vmm-host"}
+
+
+def execute(action: act.Work, fleet: Fleet, tools: Tools) -> Outcome:
+    """Do `action` now, blocking, and say how it ended; never raises.
+
+    `fleet` is the snapshot in which it was begun.  It may be called again with the
+    same action after a crash: every driver call finds what is already done.
+    """
+    try:
+        return _execute(action, fleet, tools)
+    except Refused as error:
+        return Failed(chain(error), final=True)
+    except Unavailable as error:
+        return Failed(chain(error))
+    except OutcomeUnknown as error:
+        return Failed(chain(error), unsure=True)
+    except Exception as error:  # a bug in one driver must not leave its node pending for ever
+        log.exception("action failed", action=type(action).__name__, node=action.node)
+        return Failed(f"internal error: {chain(error)}", unsure=True)
+
+
+def _execute(action: act.Work, fleet: Fleet, tools: Tools) -> Outcome:
+    node = fleet.nodes[action.node]
+    limit_s = float(DEADLINES_S[type(action)])
+    match action:
+        case act.InventoryNode():
+            return _inventory(node, tools, limit_s)
+        case act.PowerOn():
+            tools.drivers.power(node).on(timeout_s=limit_s)
+        case act.PowerOff():
+            tools.drivers.power(node).off(timeout_s=limit_s)
+        case act.StageVms():
+            for offer in action.offers:
+                tools.drivers.hypervisor(node).define_vm(offer, timeout_s=limit_s)
+        case act.RemoveVms():
+            _remove_vms(tools.drivers.hypervisor(node), limit_s)
+        case act.DiagnoseNode():
+            return _diagnose(node, fleet, tools, limit_s)
+        case _:
+            return _on_guest(action, _host_of(fleet, node), node, tools, limit_s)
+    return Done()
+
+
+def _on_guest(action: act.Work, host: Node, node: Node, tools: Tools, limit_s: float) -> Outcome:
+    hypervisor = tools.drivers.hypervisor(host)
+    number = node.vm_number
+    assert number is not None
+    match action:
+        case act.PrepareGuest():
+            remarks = hypervisor.prepare(number, _guest(action, tools), _no_progress, timeout_s=limit_s)
+            return Done(remarks=remarks)
+        case act.StartGuest():
+            hypervisor.start(number, timeout_s=limit_s)
+        case act.ShutdownGuest():
+            hypervisor.shutdown(number, timeout_s=limit_s)
+        case act.StopGuest():
+            hypervisor.stop(number, timeout_s=limit_s)
+        case act.RetireGuest():
+            discard = action.discard.id if action.discard else None
+            hypervisor.retire(number, discard, timeout_s=limit_s)
+        case _:
+            raise Bug(f"no driver call is written for {type(action).__name__}")
+    return Done()
+
+
+def _host_of(fleet: Fleet, node: Node) -> Node:
+    host = fleet.host_of(node)
+    if host is None:
+        raise Refused(f"{node.name} has no host")
+    return host
+
+
+def _inventory(node: Node, tools: Tools, limit_s: float) -> Outcome:
+    facts = tools.drivers.hypervisor(node).facts(timeout_s=limit_s)
+    forms = facts.hardware.image_forms | {_FORMS[ImageType.VMM_HOST]}
+    return Done(remarks=(facts.product,), hardware=replace(facts.hardware, image_forms=forms))
+
+
+def _remove_vms(hypervisor: Hypervisor, limit_s: float) -> None:
+    for vm in hypervisor.report(timeout_s=limit_s).vms:
+        if vm.power is not Power.OFF:
+            hypervisor.stop(vm.number, timeout_s=limit_s)
+        hypervisor.remove_vm(vm.number, timeout_s=limit_s)
+
+
+def _guest(action: act.PrepareGuest, tools: Tools) -> GuestSpec:
+    image = action.image
+    if image.machine is None:
+        raise Refused(f"image {image.ref} has no disks to run")
+    seed = tools.personality(action.hostname, action.instance.id, action.address, action.gateway)
+    return GuestSpec(
+        instance=action.instance.id,
+        image=ImageSource(str(image.ref), tools.matrix.folder(image.ref), image.machine),
+        hostname=action.hostname,
+        seed=seed,
+        metadata={"tier": action.slot.tier, "slot": str(action.slot.number), "image": str(image.ref)},
+    )
+
+
+def _diagnose(node: Node, fleet: Fleet, tools: Tools, limit_s: float) -> Outcome:
+    """Test what can be tested while a node is off: its host answers, and still has its VM."""
+    host = fleet.host_of(node) if node.is_virtual else node
+    if host is None:
+        return Failed(f"its host {node.host} is gone", final=True)
+    if host.vmm is None:
+        return Failed("it has no VM manager to test it with", final=True)
+    report = tools.drivers.hypervisor(host).report(timeout_s=limit_s)
+    if node.is_virtual and all(vm.number != node.vm_number for vm in report.vms):
+        return Failed(f"{host.name} no longer has its VM", final=True)
+    return Done()
+
+
+def _no_progress(_done: int, _total: int) -> None:
+    return None

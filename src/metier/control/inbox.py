@@ -1,0 +1,85 @@
+"""The one way in to the control thread: whatever happens is put here, and wakes it."""
+
+import threading
+from collections import deque
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from metier.control.observe import Sight
+from metier.domain.actions import Work
+from metier.domain.ids import NodeId
+from metier.domain.image import Image
+from metier.domain.job import Job
+from metier.operations.registry import Caller, Operation
+from metier.operations.registry import Outcome as Answer
+from metier.planner.effects import Outcome
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """An operator's change, waiting for its answer."""
+
+    operation: Operation
+    arguments: Any
+    caller: Caller
+    reply: "Future[Answer]" = field(default_factory=Future)
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """How a piece of work ended."""
+
+    action_id: int
+    action: Work
+    outcome: Outcome
+
+
+@dataclass(frozen=True, slots=True)
+class JobNews:
+    """How far a job is, or how it ended; `image` is what it made."""
+
+    job: Job
+    image: Image | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Nudge:
+    """Something may have changed on a host; carries no data."""
+
+    host: NodeId
+
+
+Message = Order | Settled | Sight | JobNews | Nudge
+
+
+class Inbox:
+    """A queue that can be waited for until a moment."""
+
+    def __init__(self) -> None:
+        self._messages: deque[Message] = deque()
+        self._condition = threading.Condition()
+        self._closed = False
+
+    def put(self, message: Message) -> None:
+        """Add a message; wakes the control thread."""
+        with self._condition:
+            self._messages.append(message)
+            self._condition.notify()
+
+    def take(self, now: datetime, until: datetime | None) -> list[Message]:
+        """Return everything that is there, waiting for the first message until `until` at most."""
+        with self._condition:
+            if not self._messages and not self._closed:
+                timeout_s = None if until is None else max(0.0, (until - now).total_seconds())
+                self._condition.wait(timeout_s)
+            messages = list(self._messages)
+            self._messages.clear()
+            return messages
+
+    def close(self) -> None:
+        """Wake the control thread for good."""
+        with self._condition:
+            self._closed = True
+            self._condition.notify()

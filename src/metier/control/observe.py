@@ -1,0 +1,316 @@
+"""Asks drivers what is: which questions are due, how each is asked, and what the answers change."""
+
+import heapq
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import NamedTuple
+
+import structlog
+
+from metier.control.tools import Tools
+from metier.control.world import Clock
+from metier.domain.effective import address, collectors
+from metier.domain.errors import DriverError, chain
+from metier.domain.fleet import Draft, Fleet
+from metier.domain.ids import NodeId
+from metier.domain.image import CollectorSpec
+from metier.domain.lifecycle import Lifecycle
+from metier.domain.node import Node, Place
+from metier.domain.observation import CheckResult, Health, Observed, Power
+from metier.drivers.hypervisor.api import VmReport
+
+log = structlog.get_logger()
+
+CALM_S = 5.0
+"""Seconds between two looks at something that should not change; a watch tells sooner."""
+
+EAGER_S = 1.0
+"""Seconds between two looks at something that is expected to change."""
+
+TIMEOUT_S = 15.0
+"""Seconds that one look may take."""
+
+
+class Probe(StrEnum):
+    """What can be asked about a node."""
+
+    POWER = "power"
+    VMS = "vms"
+    CHECKS = "checks"
+
+
+class Question(NamedTuple):
+    """One probe of one node."""
+
+    probe: Probe
+    node: NodeId
+
+
+@dataclass(frozen=True, slots=True)
+class Sight:
+    """The answer to a question: what it changes in what is known.
+
+    Attributes:
+        at: When it was asked, not when it was answered: nothing newer can be concluded from it.
+        error: Why there is no answer; empty when there is.
+    """
+
+    question: Question
+    at: datetime
+    error: str = ""
+    power: Power = Power.UNKNOWN
+    report: VmReport | None = None
+    checks: tuple[CheckResult, ...] = ()
+
+
+_TRANSIENT = frozenset({Lifecycle.BOOTING, Lifecycle.STARTING, Lifecycle.STOPPING, Lifecycle.PREPARED})
+
+
+class Schedule:
+    """Which questions are due when; follows the Fleet by being told what changed."""
+
+    def __init__(self) -> None:
+        self._pauses: dict[Question, float] = {}
+        self._due: dict[Question, datetime] = {}
+        self._heap: list[tuple[datetime, Question]] = []
+        self._asked: set[Question] = set()
+
+    def follow(self, fleet: Fleet, names: Iterable[NodeId], now: datetime) -> None:
+        """Take note that these nodes changed, appeared or vanished."""
+        for name in names:
+            node = fleet.nodes.get(name)
+            for probe in Probe:
+                question = Question(probe, name)
+                pause_s = None if node is None else _PAUSES[probe](fleet, node)
+                self._set(question, pause_s, now)
+
+    def at_once(self, question: Question, now: datetime) -> None:
+        """Ask as soon as possible, if it is asked at all."""
+        if question in self._pauses:
+            self._put(question, now)
+
+    def take_due(self, now: datetime) -> list[Question]:
+        """Return the questions to ask now; each is taken as asked until `answered`."""
+        due: list[Question] = []
+        while self._heap and self._heap[0][0] <= now:
+            at, question = heapq.heappop(self._heap)
+            if self._due.get(question) == at and question not in self._asked:
+                del self._due[question]
+                self._asked.add(question)
+                due.append(question)
+        return due
+
+    def answered(self, question: Question, now: datetime) -> None:
+        """Take note that a question came back; the next one is due after its pause."""
+        self._asked.discard(question)
+        pause_s = self._pauses.get(question)
+        if pause_s is not None and question not in self._due:
+            self._put(question, now + timedelta(seconds=pause_s))
+
+    def next_due(self) -> datetime | None:
+        """Return when the next question is due."""
+        while self._heap and self._due.get(self._heap[0][1]) != self._heap[0][0]:
+            heapq.heappop(self._heap)
+        return self._heap[0][0] if self._heap else None
+
+    def _set(self, question: Question, pause_s: float | None, now: datetime) -> None:
+        before = self._pauses.get(question)
+        if pause_s is None:
+            self._pauses.pop(question, None)
+            self._due.pop(question, None)
+        elif before is None or pause_s < before:
+            self._pauses[question] = pause_s
+            self._put(question, now)
+        else:
+            self._pauses[question] = pause_s
+
+    def _put(self, question: Question, at: datetime) -> None:
+        known = self._due.get(question)
+        if known is None or at < known:
+            self._due[question] = at
+            heapq.heappush(self._heap, (at, question))
+
+
+def _power_pause(_fleet: Fleet, node: Node) -> float | None:
+    if node.power is None:
+        return None
+    return EAGER_S if node.lifecycle in _TRANSIENT or node.request else CALM_S
+
+
+def _vms_pause(fleet: Fleet, node: Node) -> float | None:
+    if node.vmm is None or (node.placement.place is not Place.TIER and not _is_busy_host(fleet, node)):
+        return None
+    if node.lifecycle in _TRANSIENT or not node.staged:
+        return EAGER_S
+    return (
+        EAGER_S if any(guest.lifecycle in _TRANSIENT for guest in fleet.virtual_nodes(node.name)) else CALM_S
+    )
+
+
+def _is_busy_host(fleet: Fleet, node: Node) -> bool:
+    return node.lifecycle is Lifecycle.STOPPING or bool(fleet.vms_of.get(node.name))
+
+
+def _checks_pause(fleet: Fleet, node: Node) -> float | None:
+    if not node.is_virtual or node.tier is None or not collectors(fleet, fleet.tiers[node.tier]):
+        return None
+    if node.lifecycle is Lifecycle.STARTING:
+        return EAGER_S
+    return CALM_S if node.lifecycle in (Lifecycle.RUNNING, Lifecycle.FAILED) else None
+
+
+_PAUSES: dict[Probe, Callable[[Fleet, Node], float | None]] = {
+    Probe.POWER: _power_pause,
+    Probe.VMS: _vms_pause,
+    Probe.CHECKS: _checks_pause,
+}
+
+
+# --- asking: runs in a worker thread ------------------------------------------
+
+
+def ask(question: Question, fleet: Fleet, tools: Tools, clock: Clock) -> Sight:
+    """Put a question to its driver, blocking; every failure is an answer too."""
+    node = fleet.nodes[question.node]
+    now = clock.now()
+    try:
+        match question.probe:
+            case Probe.POWER:
+                return Sight(question, now, power=tools.drivers.power(node).status(timeout_s=TIMEOUT_S))
+            case Probe.VMS:
+                return Sight(question, now, report=tools.drivers.hypervisor(node).report(timeout_s=TIMEOUT_S))
+            case Probe.CHECKS:
+                return Sight(question, now, checks=_check(fleet, node, tools))
+    except DriverError as error:
+        return Sight(question, now, error=chain(error))
+    except Exception as error:  # a bug in one driver must not blind the loop to everything else
+        log.exception("probe failed", probe=question.probe, node=question.node)
+        return Sight(question, now, error=f"internal error: {chain(error)}")
+
+
+def gave_up(question: Question, now: datetime) -> Sight:
+    """Return the answer of a question that nobody answered in time."""
+    return Sight(question, now, error=f"no answer within {TIMEOUT_S:.0f} s")
+
+
+def _check(fleet: Fleet, node: Node, tools: Tools) -> tuple[CheckResult, ...]:
+    specs = collectors(fleet, fleet.tiers[node.tier]) if node.tier in fleet.tiers else ()
+    where = address(fleet, node)
+    return tuple(_check_one(spec, where, tools) for spec in specs)
+
+
+def _check_one(spec: CollectorSpec, where: str | None, tools: Tools) -> CheckResult:
+    if where is None:
+        return CheckResult(str(spec), ok=False, message="its address is not known yet")
+    return tools.drivers.collector(spec.collector).check(spec, where)
+
+
+# --- recording: runs in the loop ----------------------------------------------
+
+
+def record(draft: Draft, sight: Sight) -> str:
+    """Put an answer into the Fleet; returns what changed, in words, or nothing.
+
+    An answer that differs only in its age is put quietly, unless somebody waits for
+    exactly that: evidence newer than the last order.
+    """
+    node = draft.nodes.get(sight.question.node)
+    if node is None:
+        return ""
+    seen = draft.seen(node.name)
+    if _is_older(sight, seen):
+        return ""
+    new = _RECORDS[sight.question.probe](node, seen, sight)
+    same = _ageless(new) == _ageless(seen)
+    draft.put_observed(node.name, new, quiet=same and not _is_awaited(draft, node, seen))
+    return "" if same else _words(seen, new)
+
+
+def _is_older(sight: Sight, seen: Observed) -> bool:
+    known = {Probe.POWER: seen.power_at, Probe.VMS: seen.vmm_at, Probe.CHECKS: seen.health_at}[
+        sight.question.probe
+    ]
+    return known is not None and sight.at < known
+
+
+def _record_power(_node: Node, seen: Observed, sight: Sight) -> Observed:
+    return replace(seen, power=sight.power, power_at=sight.at, power_error=sight.error)
+
+
+def _record_vms(node: Node, seen: Observed, sight: Sight) -> Observed:
+    if sight.report is None:
+        return replace(
+            seen,
+            vmm_reachable=False,
+            vmm_at=sight.at,
+            vmm_failures=seen.vmm_failures + 1,
+            vmm_error=sight.error,
+            power=seen.power if node.power is not None else Power.UNKNOWN,
+        )
+    return replace(
+        seen,
+        vmm_reachable=True,
+        vmm_at=sight.at,
+        vmm_failures=0,
+        vmm_error="",
+        vms=sight.report.vms,
+        vms_at=sight.at,
+        foreign_running=sight.report.foreign_running,
+        power=seen.power if node.power is not None else Power.ON,
+        power_at=seen.power_at if node.power is not None else sight.at,
+    )
+
+
+def _record_checks(_node: Node, seen: Observed, sight: Sight) -> Observed:
+    ok = all(check.ok for check in sight.checks) and not sight.error
+    return replace(
+        seen,
+        health=Health.NORMAL if ok else Health.CRITICAL,
+        health_at=sight.at,
+        checks=sight.checks,
+        failed_checks=0 if ok else seen.failed_checks + 1,
+    )
+
+
+_RECORDS: dict[Probe, Callable[[Node, Observed, Sight], Observed]] = {
+    Probe.POWER: _record_power,
+    Probe.VMS: _record_vms,
+    Probe.CHECKS: _record_checks,
+}
+
+
+def _ageless(seen: Observed) -> Observed:
+    return replace(seen, power_at=None, vmm_at=None, vms_at=None, health_at=None)
+
+
+def _is_awaited(draft: Draft, node: Node, seen: Observed) -> bool:
+    """Say whether the last look was no newer than the last change of what it shows."""
+    last = [at for at in (seen.power_at, seen.vms_at, seen.health_at) if at is not None]
+    if not last:
+        return True
+    oldest = min(last)
+    return any(_changed_after(part, oldest) for part in (node, *draft.virtual_nodes(node.name)))
+
+
+def _changed_after(node: Node, moment: datetime) -> bool:
+    return any(at is not None and at >= moment for at in (node.since, node.started_at))
+
+
+def _words(was: Observed, now: Observed) -> str:
+    said = []
+    if was.power is not now.power:
+        said.append(f"power is {now.power}")
+    if was.vmm_reachable != now.vmm_reachable:
+        said.append(
+            "its VM manager answers" if now.vmm_reachable else f"its VM manager fails: {now.vmm_error}"
+        )
+    before = {vm.number: vm.power for vm in was.vms or ()}
+    said += [f"VM{vm.number} is {vm.power}" for vm in now.vms or () if before.get(vm.number) is not vm.power]
+    after = {vm.number for vm in now.vms or ()}
+    said += [f"VM{number} is gone" for number in before if number not in after]
+    if was.health is not now.health:
+        failed = "; ".join(f"{check.collector}: {check.message}" for check in now.checks if not check.ok)
+        said.append(f"health is {now.health}" + (f" ({failed})" if failed else ""))
+    return "; ".join(said)

@@ -1,0 +1,59 @@
+"""What the loop works with: drivers, matrix and personality, all passed in by `app.py`."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from metier.domain.fleet import Changes, Fleet
+from metier.domain.ids import NodeId
+from metier.domain.node import Node
+from metier.drivers.collectors.api import Collector
+from metier.drivers.hypervisor.api import Hypervisor
+from metier.drivers.power.api import PowerController
+from metier.matrix.api import Matrix
+
+
+class Drivers(Protocol):
+    """Opened drivers, one per node and family, kept open between calls."""
+
+    def hypervisor(self, host: Node) -> Hypervisor:
+        """Return the VM manager of a host node."""
+
+    def power(self, node: Node) -> PowerController:
+        """Return the power controller of a physical node."""
+
+    def collector(self, name: str) -> Collector:
+        """Return a collector."""
+
+    def notify(self, changed: Callable[[NodeId], None]) -> None:
+        """Call `changed`, from any thread, when a host says that one of its VMs changed."""
+
+    def forget(self, name: NodeId) -> None:
+        """Close what is open for a node that was removed."""
+
+    def close(self) -> None:
+        """Close everything."""
+
+
+class Personality(Protocol):
+    """Makes a slot's seed disk."""
+
+    def __call__(self, hostname: str, instance: str, address: str | None, gateway: str | None, /) -> bytes:
+        """Return an ISO 9660 image with a NoCloud data source."""
+
+
+class Validate(Protocol):
+    """Refuses what only the outside can judge, before anything is recorded."""
+
+    def __call__(self, before: Fleet, changes: Changes) -> None:
+        """Raise MetierError if the outside will not have what `changes` would make of `before`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tools:
+    """Everything that reaches beyond the process."""
+
+    drivers: Drivers
+    matrix: Matrix
+    personality: Personality
+    validate: Validate

@@ -1,0 +1,123 @@
+"""Threads for blocking driver calls: bounded, each call with a deadline, a few at a time per endpoint.
+
+A call that outlives its deadline is given up: its thread is left to it and
+replaced, its answer is dropped when it comes, and the caller is told that the
+outcome is unknown.  So a hung device costs threads up to its own limit, never the loop.
+"""
+
+import threading
+from collections import deque
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+
+@dataclass(slots=True)
+class Task:
+    """One call.
+
+    Attributes:
+        key: What it is, for the answer.
+        endpoint: What it talks to.
+        deadline: When it is given up.
+    """
+
+    key: Hashable
+    endpoint: Hashable
+    call: Callable[[], Any]
+    deadline: datetime
+    given_up: bool = False
+    running: bool = False
+
+
+Answer = Callable[[Hashable, Any], None]
+"""Called from a worker thread with the task's key and what its call returned."""
+
+
+class Workers:
+    """A bounded pool.  `answer` is called once per task, unless `give_up` reported it first."""
+
+    def __init__(self, answer: Answer, *, threads: int = 32, per_endpoint: int = 4) -> None:
+        self._answer = answer
+        self._limit = threads
+        self._per_endpoint = per_endpoint
+        self._lock = threading.Condition()
+        self._queue: deque[Task] = deque()
+        self._tasks: dict[Hashable, Task] = {}
+        self._busy: dict[Hashable, int] = {}
+        self._threads = 0
+        self._idle = 0
+        self._closed = False
+
+    def submit(self, task: Task) -> None:
+        """Queue a task; its key must not be in flight already."""
+        with self._lock:
+            self._tasks[task.key] = task
+            self._queue.append(task)
+            if self._idle == 0 and self._threads < self._limit:
+                self._threads += 1
+                threading.Thread(target=self._work, name="metier-worker", daemon=True).start()
+            self._lock.notify()
+
+    def give_up(self, now: datetime) -> list[Task]:
+        """Return the tasks whose deadline has passed, once each; their answers will be dropped."""
+        with self._lock:
+            late = [task for task in self._tasks.values() if task.deadline <= now]
+            for task in late:
+                task.given_up = True
+                del self._tasks[task.key]
+                if task.running:
+                    self._threads -= 1
+            return late
+
+    def in_flight(self) -> int:
+        """Return how many tasks wait or run."""
+        with self._lock:
+            return len(self._tasks)
+
+    def close(self) -> None:
+        """Begin no further task; threads end as their calls return."""
+        with self._lock:
+            self._closed = True
+            self._queue.clear()
+            self._lock.notify_all()
+
+    def _work(self) -> None:
+        while (task := self._next()) is not None:
+            result = task.call()
+            with self._lock:
+                self._release(task)
+                if task.given_up:
+                    return
+                self._tasks.pop(task.key, None)
+            self._answer(task.key, result)
+
+    def _next(self) -> Task | None:
+        with self._lock:
+            while not self._closed:
+                task = self._take()
+                if task is not None:
+                    return task
+                self._idle += 1
+                self._lock.wait()
+                self._idle -= 1
+            return None
+
+    def _take(self) -> Task | None:
+        for _ in range(len(self._queue)):
+            task = self._queue.popleft()
+            if task.given_up:
+                continue
+            if self._busy.get(task.endpoint, 0) < self._per_endpoint:
+                self._busy[task.endpoint] = self._busy.get(task.endpoint, 0) + 1
+                task.running = True
+                return task
+            self._queue.append(task)
+        return None
+
+    def _release(self, task: Task) -> None:
+        self._busy[task.endpoint] -= 1
+        if not self._busy[task.endpoint]:
+            del self._busy[task.endpoint]
+        self._lock.notify()
