@@ -17,7 +17,7 @@ from metier.domain.ids import ImageRef, NodeId, SlotId, TierId, image_ref
 from metier.domain.image import Disk, Image, ImageType, Machine, OfferedVm
 from metier.domain.job import Job
 from metier.domain.lifecycle import Lifecycle
-from metier.domain.node import Endpoint, Node, NodeKind, Place, Placement
+from metier.domain.node import Endpoint, Instance, Node, NodeKind, Place, Placement
 from metier.domain.observation import Observed, Power, VmFacts
 from metier.domain.pool import PoolSettings
 from metier.domain.tier import Slot, Tier, TierKind, Trouble
@@ -117,6 +117,14 @@ def a_host_tier(name: str = "hosts", **fields: Any) -> Tier:
 def a_slot(tier: str = "web", number: int = 1, **fields: Any) -> Slot:
     """Return what is kept for a slot; empty unless fields say otherwise."""
     return Slot(SlotId(TierId(tier), number), **fields)
+
+
+def an_instance(tier: str = "web", number: int = 1, *, store: str = "host-1", **fields: Any) -> Instance:
+    """Return the instance of image `web@1` that a slot has on a host."""
+    slot = SlotId(TierId(tier), number)
+    return Instance(
+        **({"id": f"{tier}-{number}-1", "image": GUEST_IMAGE, "slot": slot, "store": store} | fields)
+    )
 
 
 def an_image(ref: str = "web@1", **fields: Any) -> Image:

@@ -3,6 +3,7 @@
 import os
 import socket
 from pathlib import Path
+from typing import BinaryIO
 
 import structlog
 
@@ -19,6 +20,7 @@ from metier.matrix.folder_matrix import FolderMatrix
 from metier.matrix.seed import nocloud_seed
 from metier.operations import load_operations
 from metier.operations.registry import OPERATIONS
+from metier.store.backup import restore as restore_store
 from metier.store.open import open_store
 from metier.web.app import Parts, build_app
 from metier.web.identity import TokenFile
@@ -55,6 +57,25 @@ def serve(state: Path, listen: Listen | None = None) -> None:
 def database(state: Path) -> str | Path:
     """Return where the store is: `METIER_DATABASE`, or the state folder."""
     return os.environ.get("METIER_DATABASE") or state
+
+
+def backup(state: Path, out: BinaryIO) -> None:
+    """Write a consistent copy of everything kept for `state`; a controller may run meanwhile."""
+    store = open_store(database(state))
+    try:
+        for line in store.backup():
+            out.write(line)
+    finally:
+        store.close()
+
+
+def restore(state: Path, source: BinaryIO) -> None:
+    """Fill the empty state of `state` from a backup.
+
+    Raises:
+        Refusal: It is not empty, a controller runs on it, or the backup is damaged.
+    """
+    restore_store(database(state), source)
 
 
 def _tools(state: Path) -> Tools:

@@ -76,6 +76,7 @@ class Schedule:
         self._due: dict[Question, datetime] = {}
         self._heap: list[tuple[datetime, Question]] = []
         self._asked: set[Question] = set()
+        self._again: set[Question] = set()
 
     def follow(self, fleet: Fleet, names: Iterable[NodeId], now: datetime) -> None:
         """Take note that these nodes changed, appeared or vanished."""
@@ -96,18 +97,23 @@ class Schedule:
         due: list[Question] = []
         while self._heap and self._heap[0][0] <= now:
             at, question = heapq.heappop(self._heap)
-            if self._due.get(question) == at and question not in self._asked:
-                del self._due[question]
+            if self._due.get(question) != at:
+                continue
+            del self._due[question]
+            if question in self._asked:
+                self._again.add(question)
+            else:
                 self._asked.add(question)
                 due.append(question)
         return due
 
     def answered(self, question: Question, now: datetime) -> None:
         """Take note that a question came back; the next one is due after its pause."""
+        again = question in self._again
         self._asked.discard(question)
-        pause_s = self._pauses.get(question)
-        if pause_s is not None and question not in self._due:
-            self._put(question, now + timedelta(seconds=pause_s))
+        self._again.discard(question)
+        if question in self._pauses and question not in self._due:
+            self._put(question, now + timedelta(seconds=0.0 if again else self._pauses[question]))
 
     def next_due(self) -> datetime | None:
         """Return when the next question is due."""
@@ -295,7 +301,7 @@ def _is_awaited(draft: Draft, node: Node, seen: Observed) -> bool:
 
 
 def _changed_after(node: Node, moment: datetime) -> bool:
-    return any(at is not None and at >= moment for at in (node.since, node.started_at))
+    return any(at is not None and at >= moment for at in (node.since, node.started_at, node.staged_at))
 
 
 def _words(was: Observed, now: Observed) -> str:

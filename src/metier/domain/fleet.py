@@ -86,11 +86,15 @@ class Fleet:
         vms_of: Virtual nodes by VM number, by host.
         free: Spare nodes by shape and then by host (by themselves if physical).
         loose: Nodes that are neither in a tier nor spare: on their way, withheld or broken.
+        fenced: Numbers of the slots that have fences, by tier.
+        fenced_by: Slots with a fence for a node, by that node and by its host.
         generation: Counts up by one with every Draft that was frozen.
     """
 
     __slots__ = (
         "alerts",
+        "fenced",
+        "fenced_by",
         "free",
         "generation",
         "images",
@@ -119,6 +123,8 @@ class Fleet:
     vms_of: dict[NodeId, dict[int, NodeId]]
     free: dict[Shape, dict[NodeId, tuple[NodeId, ...]]]
     loose: dict[NodeId, None]
+    fenced: dict[TierId, dict[int, SlotId]]
+    fenced_by: dict[NodeId, dict[SlotId, SlotId]]
     generation: int
 
     def __init__(self) -> None:
@@ -126,6 +132,7 @@ class Fleet:
         self.troubles, self.images, self.alerts, self.jobs = {}, {}, {}, {}
         self.pool = PoolSettings()
         self.tier_members, self.vms_of, self.free, self.loose = {}, {}, {}, {}
+        self.fenced, self.fenced_by = {}, {}
         self.generation = 0
 
     @classmethod
@@ -191,6 +198,10 @@ class Fleet:
             if slot is not None:
                 yield slot
 
+    def fenced_slots(self, tier: TierId) -> list[Slot]:
+        """Return the slots of a tier that have fences, in order."""
+        return [self.slots[slot] for _, slot in sorted(self.fenced.get(tier, {}).items())]
+
     def host_of(self, node: Node) -> Node | None:
         """Return the host node of a virtual node, None for a physical one or a host that is gone."""
         return None if node.host is None else self.nodes.get(node.host)
@@ -251,6 +262,8 @@ class Draft(Fleet):
                 self.remove_node(key)
             case Kind.NODE:
                 self.put_node(record)
+            case Kind.SLOT:
+                self._put_slot(key, record)
             case Kind.POOL:
                 self.put_pool(record)
             case _:
@@ -288,7 +301,7 @@ class Draft(Fleet):
     def remove_tier(self, name: TierId) -> None:
         """Remove a tier with its slots and troubles; its members must have left."""
         for slot in list(self.slots_of(self.tiers[name])):
-            self._put(Kind.SLOT, slot.id, None)
+            self._put_slot(slot.id, None)
         if name in self.troubles:
             self._put(Kind.TROUBLE, name, None)
         self._put(Kind.TIER, name, None)
@@ -297,9 +310,9 @@ class Draft(Fleet):
         """Put what is kept for a slot; an empty one is dropped."""
         empty = slot.node is None and slot.instance is None and not slot.fences
         if not empty:
-            self._put(Kind.SLOT, slot.id, self._stamped(slot))
+            self._put_slot(slot.id, self._stamped(slot))
         elif slot.id in self.slots:
-            self._put(Kind.SLOT, slot.id, None)
+            self._put_slot(slot.id, None)
 
     def put_trouble(self, trouble: Trouble) -> None:
         """Put what is remembered of a tier's failures."""
@@ -329,6 +342,14 @@ class Draft(Fleet):
         """Put the pools' automation settings."""
         self.pool = self._stamped(pool)
         self.changes.setdefault(Kind.POOL, {})[SITE] = self.pool
+
+    def _put_slot(self, slot: SlotId, record: Slot | None) -> None:
+        old, new = _fence_positions(self.slots.get(slot)), _fence_positions(record)
+        for field, outer, inner in old - new:
+            self._move(field, (outer, inner, slot), None)
+        for field, outer, inner in new - old:
+            self._move(field, None, (outer, inner, slot))
+        self._put(Kind.SLOT, slot, record)
 
     def _stamped(self, record: _Record) -> _Record:
         return replace(record, generation=self.generation) if self._stamp else record
@@ -413,6 +434,14 @@ def _membership(node: Node | None) -> tuple[TierId, int, NodeId] | None:
     if node is None or node.placement.tier is None or node.placement.slot is None:
         return None
     return node.placement.tier, node.placement.slot, node.name
+
+
+def _fence_positions(slot: Slot | None) -> set[tuple[str, Any, Any]]:
+    """Return where the indexes of fences name a slot: index, outer key, inner key."""
+    if slot is None or not slot.fences:
+        return set()
+    names = {name for fence in slot.fences for name in (fence.node, fence.host) if name is not None}
+    return {("fenced", slot.id.tier, slot.id.number), *(("fenced_by", name, slot.id) for name in names)}
 
 
 def _vm_position(node: Node | None) -> tuple[NodeId, int, NodeId] | None:

@@ -139,14 +139,15 @@ class Node:
         since: When `lifecycle` was entered.
         problem: Why `lifecycle` is `failed`, or why the last action was refused.
         failed_at: When it last failed; None if it never did.
-        failures: How often it failed since an operator or diagnostics cleared it.
+        failures: How often it failed since an operator cleared it.
         rebooted_at: When automation last power-cycled it for a failure.
         harvested_at: When it was last taken from one tier for another.
         promised: The tier it was harvested for; it goes to no other.
         staged: The host was asked since its last boot to offer its image's VMs.
+        staged_at: When that was last done; only a later look shows what came of it.
         started_at: When it was last ordered to start; it is down only if seen off after this.
         stop_by: While stopping: when asking ends and its power is cut.
-        asked_at: While stopping: when its OS was last asked to shut down.
+        asked_at: While stopping: when its OS was last asked to shut down, or its power cut.
         to_diagnose: It is in the maintenance pool to be tested, not by an operator's hand.
         generation: The Fleet generation that last changed it.
     """
@@ -175,6 +176,7 @@ class Node:
     harvested_at: datetime | None = None
     promised: TierId | None = None
     staged: bool = False
+    staged_at: datetime | None = None
     started_at: datetime | None = None
     stop_by: datetime | None = None
     asked_at: datetime | None = None

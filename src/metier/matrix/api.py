@@ -14,7 +14,7 @@ Report = Callable[[str, int, int | None], None]
 """Called with the step in words, bytes done in it, and bytes in all or None."""
 
 
-class Cancelled(Exception):  # noqa: N818 - a wish, not an error
+class Cancelled(Exception):
     """Raised by a `Report` to stop the work; everything begun is removed."""
 
 

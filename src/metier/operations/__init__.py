@@ -1,37 +1,32 @@
 """The verbs an operator has."""
 
+from collections.abc import Mapping
 from importlib import import_module
 
-MODULES = (
-    "overview",
-    "nodes",
-    "node_places",
-    "node_engagement",
-    "node_power",
-    "node_reads",
-    "node_explain",
-    "pools",
-    "tiers",
-    "tier_personalize",
-    "tier_states",
-    "tier_reads",
-    "tier_explain",
-    "images",
-    "image_jobs",
-    "image_reads",
-    "alerts",
-    "events",
-    "jobs",
-    "site",
-)
-"""The modules that register operations, in the order that help shows them."""
+_OVERVIEW = ("overview",)
+
+MODULES: Mapping[str, tuple[str, ...]] = {
+    "status": _OVERVIEW,
+    "plan": _OVERVIEW,
+    "apply": ("site",),
+    "node": ("node_reads", "node_explain", "nodes", "node_engagement", "node_power", "node_places"),
+    "pool": ("pools",),
+    "tier": ("tier_reads", "tier_explain", "tiers", "tier_states", "tier_personalize"),
+    "image": ("image_reads", "image_jobs", "images"),
+    "alert": ("alerts",),
+    "event": ("events",),
+    "job": ("jobs",),
+}
+"""The modules that register operations, by the first word of their commands, in the order of the help."""
 
 
-def load_operations() -> None:
-    """Fill the registry; calling it again does nothing.
+def load_operations(word: str | None = None) -> None:
+    """Fill the registry: with every operation, or at least with those that begin with `word`.
 
-    Nothing registers itself on `import metier.operations`, so that whoever needs
-    only the registry's types does not pay for every verb.
+    Nothing registers itself on `import metier.operations`, and a command line that
+    says which noun it is about need not pay for the others.  Calling it again does
+    nothing; an unknown word loads everything.
     """
-    for name in MODULES:
+    wanted = MODULES.get(word, ()) if word is not None else ()
+    for name in wanted or (name for names in MODULES.values() for name in names):
         import_module(f"{__name__}.{name}")

@@ -48,6 +48,9 @@ DEADLINES_S = {
 UNSURE_START_S = 30
 """After a start whose outcome is unknown, a node seen off within this time may still come up."""
 
+TRUSTED_FAILURES = 2
+"""A node that failed more often than this stays in maintenance even if it passes its tests: they miss it."""
+
 _BACKOFF_S = (5, 15, 30, 60, 120, 300)
 """Pauses before the second, third… try: quick for a hiccup, at most five minutes for a dead device."""
 
@@ -115,9 +118,14 @@ def settle(draft: Draft, action: act.Work, outcome: Outcome, now: datetime) -> N
 def recover(draft: Draft, node: Node, now: datetime) -> None:
     """Drop what an earlier run of the controller had in flight: it is repeated if still wanted."""
     assert node.pending is not None
-    unsure = node.pending.action == act.StartGuest.__name__ and node.lifecycle is Lifecycle.BOOTING
+    was = node.pending.action
     node = replace(node, pending=None)
-    draft.put_node(moved(node, Event.UNSURE, now) if unsure else node)
+    if was == act.StartGuest.__name__ and node.lifecycle is Lifecycle.BOOTING:
+        started_at = now + timedelta(seconds=UNSURE_START_S)
+        node = replace(moved(node, Event.UNSURE, now), started_at=started_at)
+    elif was == act.InventoryNode.__name__ and node.lifecycle is Lifecycle.INVENTORYING:
+        node = moved(node, Event.FAULT, now)
+    draft.put_node(node)
 
 
 def moved(node: Node, event: Event, now: datetime) -> Node:
@@ -274,7 +282,7 @@ def _begin_work(draft: Draft, action: act.Work, now: datetime, action_id: int, e
             node = replace(node, instance=action.instance)
         case act.StartGuest():
             node = replace(moved(node, Event.BOOT, now), started_at=now)
-        case act.ShutdownGuest() | act.PowerOff():
+        case act.ShutdownGuest() | act.StopGuest() | act.PowerOff():
             node = replace(node, asked_at=now)
         case _:
             pass
@@ -292,7 +300,7 @@ def _done(draft: Draft, action: act.Work, node: Node, outcome: Done, now: dateti
             hardware = replace(outcome.hardware, attributes=outcome.hardware.attributes | node.attributes)
             node = replace(moved(node, Event.INVENTORIED, now), hardware=hardware, problem="")
         case act.StageVms():
-            node = replace(node, staged=True)
+            node = replace(node, staged=True, staged_at=now)
         case act.RemoveVms():
             node = replace(node, staged=False)
         case act.PrepareGuest():
@@ -305,10 +313,17 @@ def _done(draft: Draft, action: act.Work, node: Node, outcome: Done, now: dateti
                 _forget_instance(draft, action.discard)
             node = replace(_advanced(node, Event.STOPPED, now), instance=None)
         case act.DiagnoseNode():
-            node = replace(node, placement=FREE, to_diagnose=False, problem="")
+            node = _diagnosed(node)
         case _:
             pass
     draft.put_node(node)
+
+
+def _diagnosed(node: Node) -> Node:
+    if node.failures <= TRUSTED_FAILURES:
+        return replace(node, placement=FREE, to_diagnose=False, problem="")
+    problem = f"it passed its tests, but failed {node.failures} times; last: {node.problem}"
+    return replace(node, to_diagnose=False, problem=problem)
 
 
 def _forget_instance(draft: Draft, instance: Instance) -> None:

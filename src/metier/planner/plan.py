@@ -1,7 +1,9 @@
 """The planner: what to do next, and why.  Start reading here."""
 
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 
+from metier.domain.actions import Action
 from metier.domain.fleet import Fleet
 from metier.domain.plan import Finding, Plan, Waiting
 from metier.planner.steps.advance import advance
@@ -16,7 +18,7 @@ from metier.planner.steps.hosts import admit_nodes, follow_hosts
 from metier.planner.steps.pools import switch_off_idle
 from metier.planner.steps.report import report_tiers
 from metier.planner.steps.shrink import shrink_tiers
-from metier.planner.work import EVERYTHING, Scope, Work
+from metier.planner.work import EVERYTHING, Said, Scope, Subject, Work
 
 STEPS = (
     end_disengagements,
@@ -51,8 +53,7 @@ def plan(fleet: Fleet, now: datetime) -> Plan:
 def decide(fleet: Fleet, now: datetime, scope: Scope = EVERYTHING, epoch: int = 0) -> Work:
     """Plan what is in `scope` and return the finished work: plan, and the fleet with it begun.
 
-    Args:
-        epoch: Which run of the controller the begun work belongs to.
+    `epoch` says which run of the controller the begun work belongs to.
     """
     work = Work(fleet, now, scope, epoch)
     for step in STEPS:
@@ -62,12 +63,17 @@ def decide(fleet: Fleet, now: datetime, scope: Scope = EVERYTHING, epoch: int = 
 
 def plan_of(work: Work) -> Plan:
     """Return what a finished piece of planning decided and said."""
-    waiting: list[Waiting] = []
-    findings: list[Finding] = []
+    return compose(work.actions, work.said)
+
+
+def compose(actions: Iterable[Action], said: Mapping[Subject, Said]) -> Plan:
+    """Put actions and what was said into a Plan; what was said twice appears once."""
+    waiting: dict[Waiting, None] = {}
+    findings: dict[Finding, None] = {}
     wake = []
-    for subject, said in work.said.items():
-        waiting += said.waiting
-        findings += said.findings
-        if said.wake is not None:
-            wake.append((said.wake, str(subject)))
-    return Plan(tuple(work.actions), tuple(waiting), tuple(findings), tuple(sorted(wake)))
+    for subject, words in said.items():
+        waiting.update(dict.fromkeys(words.waiting))
+        findings.update(dict.fromkeys(words.findings))
+        if words.wake is not None:
+            wake.append((words.wake, subject.name))
+    return Plan(tuple(actions), tuple(waiting), tuple(findings), tuple(sorted(wake)))

@@ -1,12 +1,12 @@
 """What every planning step works on: the fleet as it will be, and what was decided so far.
 
 A plan has a *scope*: the tiers and nodes that may need something.  A full plan
-has everything in scope.  Whatever a step says (actions, waits, findings, the
-next moment to look) it says under a *subject*, so that a later plan of a smaller
-scope can replace exactly what it looked at again.
+has everything in scope.  Whatever a step says (waits, findings, the next moment to
+look) it says under a *subject*, which names what has to be looked at for it to be
+said, so that a later plan of a smaller scope can replace exactly what it looked at.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import NamedTuple
@@ -21,21 +21,35 @@ from metier.planner.effects import begin
 
 
 class Subject(NamedTuple):
-    """What something is said about: a tier, a node, or the site (both empty)."""
+    """What something is said about, and what it was said for the sake of.
 
-    tier: TierId | None = None
+    Attributes:
+        name: What lists show: a tier, a node, or `site`.
+        node: The node whose planning says it.
+        tier: The tier whose planning as a whole says it; with neither, the site's.
+    """
+
+    name: str
     node: NodeId | None = None
+    tier: TierId | None = None
 
-    def __str__(self) -> str:
-        return self.tier or self.node or "site"
+
+SITE = Subject("site")
 
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """What a plan looks at; None stands for everything."""
+    """What a plan looks at; None stands for everything.
+
+    Attributes:
+        tiers: Tiers as a whole: their numbers and slots, not each of their members.
+        nodes: Single nodes, in tiers and outside.
+        site: What concerns no tier or node by itself.
+    """
 
     tiers: frozenset[TierId] | None = None
     nodes: frozenset[NodeId] | None = None
+    site: bool = True
 
 
 EVERYTHING = Scope()
@@ -61,6 +75,7 @@ class Work:
         fleet: The fleet with every action so far already begun.
         actions: Those actions, in order.
         said: By subject.
+        scope: What is looked at.
     """
 
     def __init__(self, fleet: Fleet, now: datetime, scope: Scope = EVERYTHING, epoch: int = 0) -> None:
@@ -69,15 +84,15 @@ class Work:
         self.epoch = epoch
         self.actions: list[Action] = []
         self.said: dict[Subject, Said] = {}
-        self._scope = scope
-        self._touched: dict[NodeId, None] = {}
-        self._tiers = self._tiers_in_order(scope)
+        self.scope = scope
+        self._touched: set[NodeId] = set()
+        self._tiers = self._in_order(self.fleet.tiers if scope.tiers is None else scope.tiers)
 
     def act(self, action: Action) -> None:
         """Decide `action`: from here on the fleet is as if it had been begun."""
         self.actions.append(action)
         begin(self.fleet, action, self.now, self.next_id(), self.epoch)
-        self._touched[action.node] = None
+        self._touched.add(action.node)
 
     def next_id(self) -> int:
         """Return a number that no earlier plan used and no later one will."""
@@ -85,11 +100,11 @@ class Work:
 
     def wait(self, subject: Subject, why: str, rule: str) -> None:
         """Say that something is wanted that no action can bring nearer now."""
-        self._about(subject).waiting.append(Waiting(str(subject), why, rule))
+        self._about(subject).waiting.append(Waiting(subject.name, why, rule))
 
     def find(self, code: str, subject: Subject, message: str) -> None:
         """Say that a problem stands."""
-        self._about(subject).findings.append(Finding(code, str(subject), message))
+        self._about(subject).findings.append(Finding(code, subject.name, message))
 
     def look_again(self, subject: Subject, at: datetime) -> None:
         """Ask to be planned again at `at`, when time alone could change the answer."""
@@ -105,38 +120,63 @@ class Work:
         return [self.fleet.tiers[name] for name in self._tiers]
 
     def members(self) -> Iterator[tuple[Tier, Node]]:
-        """Yield the members of the tiers in scope, in tier and slot order."""
-        for tier in self.tiers():
-            for node in self.fleet.member_nodes(tier.name):
-                yield tier, node
+        """Yield the members of tiers that are in scope, in tier and slot order."""
+        if self.scope.nodes is None:
+            for tier in self.tiers():
+                for node in self.fleet.member_nodes(tier.name):
+                    yield tier, node
+            return
+        by_tier: dict[TierId, list[tuple[int, Node]]] = {}
+        for name in self.scope.nodes | self._touched:
+            node = self.fleet.nodes.get(name)
+            if node is not None and node.placement.tier is not None and node.placement.slot is not None:
+                by_tier.setdefault(node.placement.tier, []).append((node.placement.slot, node))
+        for tier_id in self._in_order(by_tier):
+            for _, member in sorted(by_tier[tier_id], key=_slot_number):
+                yield self.fleet.tiers[tier_id], member
 
     def loose(self) -> list[Node]:
         """Return the nodes in scope, or touched by this plan, that are in no tier and not spare."""
-        names = set(self.fleet.loose)
-        if self._scope.nodes is not None:
-            names &= self._scope.nodes | self._touched.keys()
-        return [self.fleet.nodes[name] for name in sorted(names, key=natural)]
+        loose: Iterable[NodeId] = self.fleet.loose
+        if self.scope.nodes is not None:
+            loose = [name for name in self.scope.nodes | self._touched if name in self.fleet.loose]
+        return [self.fleet.nodes[name] for name in sorted(loose, key=natural)]
 
-    def nodes(self) -> Iterator[Node]:
-        """Yield every node in scope that is not spare: members, then loose ones."""
-        for _, node in self.members():
-            yield node
-        yield from self.loose()
+    def nodes(self) -> list[Node]:
+        """Return every node in scope that is not spare: members, then loose ones."""
+        return [node for _, node in self.members()] + self.loose()
 
     def _about(self, subject: Subject) -> Said:
-        return self.said.setdefault(subject, Said())
+        said = self.said.get(subject)
+        if said is None:
+            said = self.said[subject] = Said()
+        return said
 
-    def _tiers_in_order(self, scope: Scope) -> list[TierId]:
+    def _in_order(self, names: Iterable[TierId]) -> list[TierId]:
         tiers = self.fleet.tiers
-        names = tiers if scope.tiers is None else [name for name in scope.tiers if name in tiers]
-        return sorted(names, key=lambda name: (-tiers[name].priority, natural(name)))
+        known = [name for name in names if name in tiers]
+        return sorted(known, key=lambda name: (-tiers[name].priority, natural(name)))
+
+
+def _slot_number(member: tuple[int, Node]) -> int:
+    return member[0]
 
 
 def about_tier(tier: Tier) -> Subject:
-    """Name a tier as a subject."""
-    return Subject(tier=tier.name)
+    """Say it of a tier, in planning the tier as a whole."""
+    return Subject(tier.name, tier=tier.name)
 
 
 def about_node(node: Node) -> Subject:
-    """Name a node as a subject."""
-    return Subject(node=node.name)
+    """Say it of a node, in planning that node."""
+    return Subject(node.name, node=node.name)
+
+
+def about_tier_of(node: Node) -> Subject:
+    """Say it of a member's tier, or of the node where it is in none, in planning that node."""
+    return Subject(node.tier or node.name, node=node.name)
+
+
+def about_guest(guest: Node, host: Node) -> Subject:
+    """Say it of a virtual node, in planning its host."""
+    return Subject(guest.name, node=host.name)

@@ -11,6 +11,7 @@ from metier.domain.node import Node
 from metier.domain.observation import Health, Power
 from metier.domain.status import health
 from metier.domain.tier import Tier
+from metier.planner.steps.orders import has_spent_instance
 from metier.planner.work import Work, about_node
 
 BOOT_S = 120
@@ -22,7 +23,7 @@ HOST_BOOT_S = 600
 
 def advance(work: Work) -> None:
     """Advance or fail every node in scope whose observation says so."""
-    for node in list(work.nodes()):
+    for node in work.nodes():
         if node.pending is None and node.lifecycle in _STEPS:
             _STEPS[node.lifecycle](work, node)
 
@@ -41,7 +42,7 @@ def _booting(work: Work, node: Node) -> None:
     if node.is_virtual and fresh and power is Power.OFF:
         _fail(work, node, Event.FAULT, "it went off while it was being started")
     elif (fresh and power is Power.ON) if node.is_virtual else _vmm_answers(work, node):
-        _advance(work, node, Event.BOOTED, "it is seen on")
+        _advance(work, node, Event.BOOTED, "it is seen on", _own_rule(node))
     elif _is_late(work, node, limit_s):
         _fail(work, node, Event.TIMED_OUT, f"it was not seen on within {limit_s} s of its start")
 
@@ -51,7 +52,7 @@ def _starting(work: Work, node: Node) -> None:
     if is_off(work, node, node.started_at):
         _fail(work, node, Event.FAULT, "it went off within its startup time")
     elif _answers(work, node):
-        _advance(work, node, Event.ANSWERED, "its services answer")
+        _advance(work, node, Event.ANSWERED, "its services answer", _own_rule(node))
     elif _is_late(work, node, limit_s):
         _fail(
             work,
@@ -101,10 +102,10 @@ def _is_healthy(work: Work, guest: Node) -> bool:
 
 def _stopping(work: Work, node: Node) -> None:
     if node.is_virtual:
-        if node.tier is not None and is_off(work, node, node.started_at):
-            _advance(work, node, Event.STOPPED, "it is seen off")
+        if is_off(work, node, node.started_at) and not has_spent_instance(work, node):
+            _advance(work, node, Event.STOPPED, "it is seen off", "R-RELEASE-2")
     elif _host_is_down(work, node):
-        _advance(work, node, Event.STOPPED, "it no longer serves")
+        _advance(work, node, Event.STOPPED, "it no longer serves", "R-RELEASE-2")
 
 
 def _host_is_down(work: Work, node: Node) -> bool:
@@ -124,7 +125,7 @@ def may_be_switched_off(work: Work, node: Node) -> bool:
 def _failed(work: Work, node: Node) -> None:
     recovered = _answers(work, node) if node.is_virtual else _vmm_answers(work, node)
     if recovered:
-        _advance(work, node, Event.ANSWERED, "it answers again")
+        _advance(work, node, Event.ANSWERED, "it answers again", "R-FAIL-1")
 
 
 def _answers(work: Work, node: Node) -> bool:
@@ -174,8 +175,12 @@ def _last_words(work: Work, node: Node) -> str:
     return "".join(f"; {check.collector}: {check.message}" for check in failed)
 
 
-def _advance(work: Work, node: Node, event: Event, why: str) -> None:
-    work.act(AdvanceNode(node=node.name, event=event, why=why, rule="R-FAIL-1", expects=node.generation))
+def _own_rule(node: Node) -> str:
+    return "R-ALLOC-1" if node.is_virtual else "R-HOST-1"
+
+
+def _advance(work: Work, node: Node, event: Event, why: str, rule: str) -> None:
+    work.act(AdvanceNode(node=node.name, event=event, why=why, rule=rule, expects=node.generation))
 
 
 def _fail(work: Work, node: Node, event: Event, problem: str) -> None:
@@ -183,8 +188,8 @@ def _fail(work: Work, node: Node, event: Event, problem: str) -> None:
         work.find("node-failed", about_node(node), f"{problem}; it is disengaged and left alone")
         return
     host = work.fleet.host_of(node)
-    own_fault = (
-        host is None or host.lifecycle is Lifecycle.RUNNING and not work.fleet.seen(host.name).vmm_failures
+    own_fault = host is None or (
+        host.lifecycle is Lifecycle.RUNNING and not work.fleet.seen(host.name).vmm_failures
     )
     work.act(
         FailNode(

@@ -58,7 +58,7 @@ def _fill(work: Work, chooser: Chooser, tier: Tier, missing: int, reason: str) -
                 node=node.name,
                 slot=SlotId(tier.name, next(numbers)),
                 cost=price,
-                why=f"{tier.name} has {count}, {reason}; it is the cheapest that fits, with a surplus of {price}",
+                why=f"{tier.name} has {count}, {reason}; it is the cheapest fit, with a surplus of {price}",
                 rule="R-ALLOC-1",
                 expects=node.generation,
             )

@@ -1,11 +1,12 @@
 """Brings down what an operator no longer wants: tiers that are not active, hosts that stop (R-HOSTDOWN-1)."""
 
 from metier.domain.actions import ReleaseNode, StopNode
-from metier.domain.lifecycle import Lifecycle, can
-from metier.domain.lifecycle import Event as Happening
+from metier.domain.lifecycle import Event, Lifecycle, can
 from metier.domain.node import Node, Request
 from metier.domain.tier import Tier, TierKind, TierState
-from metier.planner.work import Work, about_tier
+from metier.planner.steps.advance import is_off
+from metier.planner.steps.orders import STOP_REQUESTS, is_rebooting, was_brought_down
+from metier.planner.work import Work, about_tier_of
 
 HOST_GRACE_S = 180
 """Seconds a host's guests get to shut down before the host's own power is cut."""
@@ -21,20 +22,25 @@ def deactivate_tiers(work: Work) -> None:
     for tier, node in list(work.members()):
         if tier.state is TierState.ACTIVE or node.pending is not None:
             continue
-        if node.lifecycle is not Lifecycle.STOPPING and can(node.lifecycle, Happening.STOP) and _runs(node):
+        if node.lifecycle is not Lifecycle.STOPPING and can(node.lifecycle, Event.STOP) and _runs(node):
             _stop(work, tier, node)
         elif tier.state is TierState.INACTIVE and node.lifecycle in (Lifecycle.IDLE, Lifecycle.NEW):
             why = f"tier {tier.name} was deallocated"
             work.act(ReleaseNode(node=node.name, why=why, rule="operator", expects=node.generation))
         elif node.lifecycle is Lifecycle.STOPPING:
-            work.wait(about_tier(tier), f"{node.name} is shutting down", "R-RELEASE-2")
+            work.wait(about_tier_of(node), f"{node.name} is shutting down", "R-RELEASE-2")
 
 
 def obey_stop_requests(work: Work) -> None:
-    """Begin to stop every node in scope that an operator ordered to stop (R-FORCE-1)."""
-    for node in list(work.nodes()):
-        ordered = node.request in (Request.SHUTDOWN, Request.POWER_OFF, Request.POWER_CYCLE)
-        if ordered and node.pending is None and _runs(node) and node.lifecycle is not Lifecycle.STOPPING:
+    """Begin to stop every node in scope that an operator ordered to stop (R-FORCE-1).
+
+    One that was ordered on and is seen off, whatever it should be, is stopped too: it starts anew.
+    """
+    for node in work.nodes():
+        if node.request is None or node.pending is not None or node.lifecycle is Lifecycle.STOPPING:
+            continue
+        ordered = node.request in STOP_REQUESTS and _runs(node)
+        if ordered or (node.request is Request.POWER_ON and _is_down_unasked(work, node)):
             grace_s = _grace_s(work, node) if node.request is Request.SHUTDOWN else 0
             why = f"an operator ordered {node.request}"
             work.act(
@@ -42,21 +48,28 @@ def obey_stop_requests(work: Work) -> None:
             )
 
 
+def _is_down_unasked(work: Work, node: Node) -> bool:
+    has_run = node.lifecycle in (Lifecycle.RUNNING, Lifecycle.FAILED)
+    return has_run and is_off(work, node, node.started_at)
+
+
 def empty_stopping_hosts(work: Work) -> None:
     """Take out of their tiers the virtual nodes of hosts that stop, so that they are replaced."""
-    for host in list(work.nodes()):
+    for host in work.nodes():
         if host.vmm is None or host.lifecycle is not Lifecycle.STOPPING:
             continue
         for guest in work.fleet.virtual_nodes(host.name):
-            if guest.tier is not None and guest.pending is None:
+            may_touch = guest.engaged or was_brought_down(work, host)
+            if guest.tier is not None and guest.pending is None and may_touch:
                 _take_out(work, host, guest)
 
 
 def _take_out(work: Work, host: Node, guest: Node) -> None:
-    tier = work.fleet.tiers[guest.tier] if guest.tier else None
-    grace_s = 0 if host.problem or tier is None else tier.shutdown_s
+    assert guest.tier is not None
+    is_reboot = is_rebooting(work, host)
+    grace_s = 0 if is_reboot else work.fleet.tiers[guest.tier].shutdown_s
     why = f"its host {host.name} is being shut down"
-    rule = "R-FORCE-1" if host.request is not None else "R-FAIL-2" if host.problem else "R-HOSTDOWN-1"
+    rule = "R-FORCE-1" if host.request is not None else "R-FAIL-2" if is_reboot else "R-HOSTDOWN-1"
     work.act(ReleaseNode(node=guest.name, grace_s=grace_s, why=why, rule=rule, expects=guest.generation))
 
 

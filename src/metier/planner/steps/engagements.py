@@ -6,7 +6,7 @@ from metier.planner.work import Work, about_node
 
 def end_disengagements(work: Work) -> None:
     """Engage every node in scope whose disengagement has reached its end."""
-    for node in list(work.nodes()):
+    for node in work.nodes():
         until = node.engagement.until
         if node.engaged or until is None:
             continue

@@ -14,7 +14,7 @@ PATIENCE_S = 30
 def lift_fences(work: Work) -> None:
     """Lift every fence in scope that is answered by evidence."""
     for tier in work.tiers():
-        for slot in list(work.fleet.slots_of(tier)):
+        for slot in work.fleet.fenced_slots(tier.name):
             for fence in slot.fences:
                 evidence = proof_of_down(work.fleet, fence)
                 if evidence is not None:
@@ -24,7 +24,7 @@ def lift_fences(work: Work) -> None:
 def report_fences(work: Work) -> None:
     """Say for every slot in scope that is held up by a fence what it waits for."""
     for tier in work.tiers():
-        for slot in work.fleet.slots_of(tier):
+        for slot in work.fleet.fenced_slots(tier.name):
             if slot.node is None:
                 continue
             for fence in slot.fences:

@@ -7,43 +7,36 @@ from metier.domain.status import health, status
 from metier.domain.tier import Tier, TierState
 from metier.planner.work import Work, about_tier
 
-_ON_ITS_WAY = frozenset(
-    {
-        Lifecycle.IDLE,
-        Lifecycle.PREPARING,
-        Lifecycle.PREPARED,
-        Lifecycle.BOOTING,
-        Lifecycle.STARTING,
-        Lifecycle.STOPPING,
-    }
-)
-
 
 def report_tiers(work: Work) -> None:
     """Say for every active tier in scope which members do not run, and whether it is below its minimum."""
     for tier in work.tiers():
         if tier.state is TierState.ACTIVE:
-            _report(work, tier, work.fleet.member_nodes(tier.name))
+            _report(work, tier)
 
 
-def _report(work: Work, tier: Tier, members: list[Node]) -> None:
-    coming = 0
-    for node in members:
-        if node.engaged and node.lifecycle in _ON_ITS_WAY:
-            coming += 1
-            work.wait(
-                about_tier(tier),
-                f"{node.name} (slot {node.placement.slot}) is {_word(work, node)}",
-                "R-ALLOC-1",
-            )
-        elif not node.engaged and node.lifecycle is not Lifecycle.RUNNING:
-            why = f"{node.name} (slot {node.placement.slot}) is {_word(work, node)} and disengaged"
-            work.wait(about_tier(tier), why, "R-ENGAGE-2")
-    normal = sum(health(work.fleet, node) is Health.NORMAL for node in members)
+def _report(work: Work, tier: Tier) -> None:
+    ailing = []
+    coming = normal = 0
+    for name in work.fleet.members(tier.name).values():
+        node = work.fleet.nodes[name]
+        if health(work.fleet, node) is Health.NORMAL:
+            normal += 1
+            continue
+        ailing.append(node)
+        coming += node.engaged and node.lifecycle not in (Lifecycle.RUNNING, Lifecycle.FAILED)
+    for node in sorted(ailing, key=lambda node: node.placement.slot or 0):
+        _say_how_it_is(work, tier, node)
     if normal + coming < tier.minimum:
         message = f"{tier.name} has {normal} normal nodes, below its minimum of {tier.minimum}"
         work.find("tier-below-minimum", about_tier(tier), message)
 
 
-def _word(work: Work, node: Node) -> str:
-    return status(work.fleet, node)
+def _say_how_it_is(work: Work, tier: Tier, node: Node) -> None:
+    why = f"{node.name} (slot {node.placement.slot}) is {status(work.fleet, node)}"
+    if not node.engaged:
+        work.wait(about_tier(tier), f"{why} and disengaged", "R-ENGAGE-2")
+    elif node.lifecycle in (Lifecycle.RUNNING, Lifecycle.FAILED):
+        work.wait(about_tier(tier), why, "R-FAIL-1")
+    else:
+        work.wait(about_tier(tier), why, "R-ALLOC-1")

@@ -1,65 +1,80 @@
 """Releases members of tiers that have more than their target (R-RELEASE-1, R-SHRINK)."""
 
+from typing import NamedTuple
+
 from metier.domain.actions import ReleaseNode
 from metier.domain.fleet import Shape
 from metier.domain.guests import active_guests
 from metier.domain.lifecycle import Lifecycle
 from metier.domain.matching import cost, needs_of
-from metier.domain.node import Node
+from metier.domain.node import Node, Place
 from metier.domain.observation import Health
 from metier.domain.status import health
 from metier.domain.tier import Tier, TierKind, TierState
+from metier.planner.steps.orders import AT_REST
 from metier.planner.work import Work, about_tier
+
+
+class _Hold(NamedTuple):
+    """What keeps automation from releasing a member now, and by which rule."""
+
+    why: str
+    rule: str
 
 
 def shrink_tiers(work: Work) -> None:
     """Release as many members as each tier has too many, or say what that waits for."""
     for tier in work.tiers():
-        if tier.state is TierState.INACTIVE:
-            continue
-        members = work.fleet.member_nodes(tier.name)
-        too_many = max(len(members) - tier.target, sum(_is_beyond(tier, node) for node in members))
-        if too_many > 0:
-            _shrink(work, tier, members, too_many)
+        too_many = _excess(work, tier)
+        if too_many > 0 and tier.state is not TierState.INACTIVE:
+            _shrink(work, tier, too_many)
 
 
-def _shrink(work: Work, tier: Tier, members: list[Node], too_many: int) -> None:
-    ready = [node for node in members if not _held_by(work, tier, node)]
+def _excess(work: Work, tier: Tier) -> int:
+    """Return how many members must go: those above the target, or in slots beyond the maximum."""
+    numbers = work.fleet.members(tier.name)
+    if not numbers:
+        return 0
+    beyond = sum(n > tier.maximum for n in numbers) if max(numbers) > tier.maximum else 0
+    return max(len(numbers) - tier.target, beyond)
+
+
+def _shrink(work: Work, tier: Tier, too_many: int) -> None:
+    members = work.fleet.member_nodes(tier.name)
+    held = {node.name: _held_by(work, tier, node) for node in members}
+    ready = [node for node in members if held[node.name] is None]
     ready.sort(key=lambda node: _order(work, tier, node))
     for node in ready[:too_many]:
         _release(work, tier, node)
     if len(ready) < too_many:
-        _say_what_is_waited_for(work, tier, members)
+        for hold in held.values():
+            if hold is not None:
+                work.wait(about_tier(tier), hold.why, hold.rule)
 
 
-def _held_by(work: Work, tier: Tier, node: Node) -> str:
-    """Return what keeps automation from releasing `node` now, or nothing."""
+def _held_by(work: Work, tier: Tier, node: Node) -> _Hold | None:
     if not node.engaged:
-        return f"{node.name} is disengaged"
-    if node.pending is not None or node.request is not None:
-        return f"{node.name} is {node.lifecycle}"
-    if tier.kind is not TierKind.HOST:
-        return ""
-    guests = active_guests(work.fleet, node.name)
+        return _Hold(f"{node.name} is disengaged", "R-ENGAGE-1")
+    if node.pending is not None:
+        return _Hold(f"{node.name} is busy: {node.pending.action} is in flight", "R-RELEASE-1")
+    if node.request is not None:
+        return _Hold(f"{node.name} is busy: an operator ordered {node.request}", "R-RELEASE-1")
+    return _held_by_guests(work, node) if tier.kind is TierKind.HOST else None
+
+
+def _held_by_guests(work: Work, host: Node) -> _Hold | None:
+    guests = active_guests(work.fleet, host.name)
     if guests:
         names = ", ".join(f"{guest.vm_slot} ({guest.tier} slot {guest.placement.slot})" for guest in guests)
-        return f"{node.name} still hosts active guests {names}"
-    for guest in work.fleet.virtual_nodes(node.name):
+        return _Hold(f"{host.name} still hosts active guests {names}", "R-SHRINK-2")
+    for guest in work.fleet.virtual_nodes(host.name):
         if not guest.engaged:
-            return f"{node.name} hosts {guest.vm_slot}, which is disengaged"
-        if guest.lifecycle not in (Lifecycle.IDLE, Lifecycle.NEW):
-            return f"{node.name} hosts {guest.vm_slot}, which is {guest.lifecycle}"
-    return ""
-
-
-def _say_what_is_waited_for(work: Work, tier: Tier, members: list[Node]) -> None:
-    rule = "R-SHRINK-2" if tier.kind is TierKind.HOST else "R-ENGAGE-2"
-    left = {node.name for node in work.fleet.member_nodes(tier.name)}
-    for node in members:
-        held_by = _held_by(work, tier, node) if node.name in left else ""
-        if held_by:
-            rule_here = "R-SHRINK-3" if "disengaged" in held_by else rule
-            work.wait(about_tier(tier), held_by, rule_here)
+            return _Hold(f"{host.name} hosts {guest.vm_slot}, which is disengaged", "R-SHRINK-3")
+        if guest.placement.place is Place.RESERVED:
+            return _Hold(f"{host.name} hosts {guest.vm_slot}, which is reserved", "R-SHRINK-3")
+        if guest.lifecycle not in AT_REST:
+            return _Hold(f"{host.name} hosts {guest.vm_slot}, which is {guest.lifecycle}", "R-SHRINK-2")
+    return None
 
 
 def _order(work: Work, tier: Tier, node: Node) -> tuple[bool, bool, bool, tuple[bool, int], int]:
@@ -70,16 +85,12 @@ def _order(work: Work, tier: Tier, node: Node) -> tuple[bool, bool, bool, tuple[
         is_dear, surplus = cost(needs_of(work.fleet, tier), Shape(node.kind, node.hardware))
         price = (not is_dear, -surplus)
     return (
-        not _is_beyond(tier, node),
+        node.placement.slot <= tier.maximum,
         node.lifecycle is Lifecycle.RUNNING,
         health(work.fleet, node) is Health.NORMAL,
         price,
         -node.placement.slot,
     )
-
-
-def _is_beyond(tier: Tier, node: Node) -> bool:
-    return node.placement.slot is not None and node.placement.slot > tier.maximum
 
 
 def _release(work: Work, tier: Tier, node: Node) -> None:

@@ -1,0 +1,35 @@
+"""What `metier --help` shows, without loading the operations; a test holds it to the registry."""
+
+SECTIONS = {
+    "Things": {
+        "node": "Physical and virtual nodes: add, engage, switch, explain.",
+        "pool": "Nodes that are in no tier, and what happens to them by itself.",
+        "tier": "Tiers: create, allocate, activate, set their targets, explain.",
+        "image": "Image versions: import, create, edit, verify, delete.",
+        "alert": "What an operator should know about.",
+        "event": "The journal: what was decided and seen, and why.",
+        "job": "Long work and how far it is.",
+        "token": "Tokens for callers from other machines.",
+    },
+    "The whole site": {
+        "status": "Show how the site is.",
+        "plan": "Show what is about to be done and what is waited for.",
+        "apply": "Make the site as a file says.",
+    },
+    "The controller": {
+        "serve": "Run the controller.",
+        "backup": "Write a copy of all state to standard output.",
+        "restore": "Fill an empty state folder from a backup.",
+        "login": "Keep the URL and token of a controller on another machine.",
+        "demo": "Show Metier's main job with real virtual machines on this machine.",
+        "lab": "Run a small data centre on this machine.",
+        "completion": "Print the completion script of a shell.",
+        "version": "Print the version.",
+    },
+}
+"""Commands by section, each with its line in the help."""
+
+HAND_MADE = frozenset(
+    ("token", "serve", "backup", "restore", "login", "demo", "lab", "completion", "version")
+)
+"""Those that are no operations."""

@@ -1,0 +1,164 @@
+"""From an operation's arguments to what the command line takes, and back to JSON."""
+
+import sys
+import types
+from collections.abc import Mapping, Sequence
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple, Union, get_args, get_origin
+
+import click
+
+from metier.cli.failure import Failure, wrong_usage
+
+if TYPE_CHECKING:
+    from metier.operations.registry import Argument, Operation
+
+_SHORT = {"file": "-f"}
+_ON = frozenset(("on", "true", "yes"))
+_OFF = frozenset(("off", "false", "no"))
+
+
+class Shape(NamedTuple):
+    """What a value looks like: its innermost type, and whether there may be many."""
+
+    base: Any
+    many: bool
+
+
+class Switch(click.ParamType[bool]):
+    """`on` or `off`, and other words for the same."""
+
+    name = "on|off"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> bool:
+        """Return whether `value` is on."""
+        word = str(value).lower()
+        if word in _ON or word in _OFF:
+            return word in _ON
+        raise click.BadParameter(f"{value!r} is neither on nor off", ctx, param)
+
+
+def shape_of(hint: Any) -> Shape:
+    """Return the shape of an argument's type: without None, and inside a tuple."""
+    origin, inner = get_origin(hint), get_args(hint)
+    if origin in (Union, types.UnionType):
+        return shape_of(next(part for part in inner if part is not types.NoneType))
+    if origin is tuple:
+        return Shape(shape_of(inner[0]).base, many=True)
+    return Shape(origin or getattr(hint, "__supertype__", hint), many=False)
+
+
+def is_document(argument: "Argument") -> bool:
+    """Tell whether an argument is the content of a YAML file."""
+    return isinstance(shape_of(argument.type).base, type) and issubclass(
+        shape_of(argument.type).base, Mapping
+    )
+
+
+def parameter_of(argument: "Argument", *, repeats: bool = False) -> click.Parameter:
+    """Return the click parameter for an argument; a positional one may repeat."""
+    if argument.positional:
+        return click.Argument(
+            [argument.name],
+            type=_type_of(argument),
+            required=argument.required,
+            nargs=-1 if repeats else 1,
+            metavar=f"{argument.name.upper()}…" if repeats else argument.name.upper(),
+        )
+    flag = "--" + argument.name.replace("_", "-")
+    names = [argument.name, flag, *([_SHORT[argument.name]] if argument.name in _SHORT else [])]
+    if is_document(argument):
+        names = [argument.name, "--file", "-f"]
+    return click.Option(
+        names,
+        type=_type_of(argument),
+        required=argument.required,
+        multiple=shape_of(argument.type).many,
+        help=_help_of(argument),
+        metavar=_metavar_of(argument),
+    )
+
+
+def with_switch_words(operation: "Operation", words: Sequence[str]) -> list[str]:
+    """Return a command line on which a switch without a word is on: `--prune` is `--prune=on`."""
+    switches = {
+        "--" + part.name.replace("_", "-")
+        for part in operation.arguments
+        if shape_of(part.type).base is bool and not part.positional
+    }
+    done: list[str] = []
+    rest = list(words)
+    while rest:
+        word = rest.pop(0)
+        if word == "--":
+            return [*done, word, *rest]
+        if word in switches:
+            is_given = bool(rest) and rest[0].lower() in _ON | _OFF
+            word = f"{word}={rest.pop(0) if is_given else 'on'}"
+        done.append(word)
+    return done
+
+
+def given(operation: "Operation", values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the arguments that were given, as JSON values; the controller fills in the others."""
+    found: dict[str, Any] = {}
+    for part in operation.arguments:
+        value = values.get(part.name)
+        if value is None or (value == () and not part.positional):
+            continue
+        if is_document(part):
+            value = document(str(value))
+        found[part.name] = list(value) if isinstance(value, tuple) else value
+    return found
+
+
+def document(name: str) -> Any:
+    """Return the content of a YAML file; `-` is standard input."""
+    import yaml
+
+    try:
+        text = sys.stdin.read() if name == "-" else Path(name).read_text("utf-8")
+        content = yaml.safe_load(text)
+    except OSError as error:
+        raise Failure(f"cannot read {name}: {error.strerror}") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise wrong_usage(f"cannot read {name} as YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(content, dict):
+        raise wrong_usage(f"{name} holds no mapping of names to settings", "see `metier apply --help`")
+    return content
+
+
+def _type_of(argument: "Argument") -> click.ParamType[Any]:
+    base = shape_of(argument.type).base
+    if argument.choices:
+        return click.Choice(argument.choices)
+    if is_document(argument):
+        return click.Path()
+    if isinstance(base, type) and issubclass(base, Enum):
+        return click.Choice([str(member.value) for member in base])
+    if base is bool:
+        return Switch()
+    if base is int:
+        return click.INT
+    return click.FLOAT if base is float else click.STRING
+
+
+def _help_of(argument: "Argument") -> str:
+    text = argument.help[:1].upper() + argument.help[1:]
+    if argument.example and not argument.choices and argument.example not in text:
+        text += f"; such as {argument.example}"
+    default = argument.default
+    if isinstance(default, bool):
+        text += f"  [default: {'on' if default else 'off'}]"
+    elif default not in (None, "", ()):
+        text += f"  [default: {default}]"
+    return text
+
+
+def _metavar_of(argument: "Argument") -> str | None:
+    if is_document(argument):
+        return "FILE"
+    if argument.choices or shape_of(argument.type).base is bool:
+        return None
+    return "NUMBER" if shape_of(argument.type).base in (int, float) else "TEXT"

@@ -1,0 +1,148 @@
+"""Archive bytes as a stream: read, hashed and inflated in threads of their own, in bounded memory."""
+
+import contextlib
+import hashlib
+import queue
+import threading
+import zlib
+from collections.abc import Callable, Iterator
+from typing import BinaryIO
+
+from metier.domain.errors import Refusal
+
+CHUNK_BYTES = 256 * 1024
+
+# Chunks that one thread may be ahead of the next: 2 MiB keep both busy.
+_AHEAD = 8
+
+_GZIP = 16 + zlib.MAX_WBITS
+
+
+def raw_chunks(file: BinaryIO, digest: "hashlib._Hash", on_read: Callable[[int], None]) -> Iterator[bytes]:
+    """Yield a file's bytes, feeding `digest`; `on_read` gets the size of each chunk."""
+    while chunk := file.read(CHUNK_BYTES):
+        digest.update(chunk)
+        on_read(len(chunk))
+        yield chunk
+
+
+def inflated(chunks: Iterator[bytes], name: str) -> Iterator[bytes]:
+    """Yield what gzip `chunks` unpack to, in pieces of at most `CHUNK_BYTES`; checks the checksums.
+
+    Raises:
+        Refusal: It is damaged, or ends in the middle.
+    """
+    engine = zlib.decompressobj(_GZIP)
+    for chunk in chunks:
+        data = chunk
+        while data or engine.unconsumed_tail:
+            if engine.eof:
+                # Zeros may fill up a gzip file; anything else must be another gzip stream.
+                data = data.lstrip(b"\0")
+                if not data:
+                    break
+                engine = zlib.decompressobj(_GZIP)
+            try:
+                piece = engine.decompress(data, CHUNK_BYTES)
+            except zlib.error as error:
+                raise Refusal(
+                    f"cannot read {name}: its gzip data is damaged", remedy="copy or make the archive again"
+                ) from error
+            data = engine.unused_data if engine.eof else engine.unconsumed_tail
+            if piece:
+                yield piece
+    if not engine.eof:
+        raise truncated(name, "its gzip data ends too early")
+
+
+def truncated(name: str, how: str) -> Refusal:
+    """Return the refusal of an archive that lacks its end."""
+    return Refusal(
+        f"cannot read {name}: {how}, so part of it is missing", remedy="copy or make the archive again"
+    )
+
+
+@contextlib.contextmanager
+def in_background(source: Iterator[bytes]) -> Iterator[Iterator[bytes]]:
+    """Run `source` in a thread, a few chunks ahead of who reads; the thread ends with the context."""
+    waiting: queue.Queue[bytes | BaseException | None] = queue.Queue(_AHEAD)
+    stopped = threading.Event()
+
+    def put(item: bytes | BaseException | None) -> None:
+        while not stopped.is_set():
+            with contextlib.suppress(queue.Full):
+                waiting.put(item, timeout=0.1)
+                return
+
+    def run() -> None:
+        try:
+            for chunk in source:
+                put(chunk)
+                if stopped.is_set():
+                    return
+            put(None)
+        except BaseException as error:
+            put(error)
+
+    thread = threading.Thread(target=run, name="archive-stream", daemon=True)
+    thread.start()
+    try:
+        yield _received(waiting)
+    finally:
+        stopped.set()
+        thread.join()
+
+
+def _received(waiting: "queue.Queue[bytes | BaseException | None]") -> Iterator[bytes]:
+    while (item := waiting.get()) is not None:
+        if isinstance(item, BaseException):
+            raise item
+        yield item
+
+
+class ByteStream:
+    """Takes exact numbers of bytes from chunks of any size."""
+
+    def __init__(self, chunks: Iterator[bytes], name: str, limit_bytes: int) -> None:
+        self._chunks = chunks
+        self._name = name
+        self._left_bytes = limit_bytes
+        self._limit_bytes = limit_bytes
+        self._held = b""
+        self._at = 0
+
+    def take(self, size: int, what: str) -> bytes:
+        """Return the next `size` bytes; raises Refusal when they end within `what`."""
+        return b"".join(self.pieces(size, what))
+
+    def pieces(self, size: int, what: str) -> Iterator[bytes]:
+        """Yield the next `size` bytes in pieces as they come."""
+        while size:
+            if self._at == len(self._held) and not self._refill():
+                raise truncated(self._name, f"it ends within {what}")
+            piece = self._held[self._at : self._at + size]
+            self._at += len(piece)
+            size -= len(piece)
+            yield piece
+
+    def at_end(self) -> bool:
+        """Tell whether nothing is left."""
+        return self._at == len(self._held) and not self._refill()
+
+    def drain(self, most_bytes: int) -> bool:
+        """Read to the end, so that checksums are checked; tells whether at most `most_bytes` were left."""
+        left = most_bytes
+        while not self.at_end():
+            left -= len(self._held) - self._at
+            self._at = len(self._held)
+            if left < 0:
+                return False
+        return True
+
+    def _refill(self) -> bool:
+        self._held, self._at = next(self._chunks, b""), 0
+        self._left_bytes -= len(self._held)
+        if self._left_bytes < 0:
+            most = f"more than {self._limit_bytes} bytes, which is the limit"
+            raise Refusal(f"cannot read {self._name}: it unpacks to {most}")
+        return bool(self._held)

@@ -1,0 +1,223 @@
+"""A VMware disk, opened and checked: one content out of one or many extents."""
+
+import os
+from bisect import bisect_right
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
+from itertools import accumulate
+from pathlib import Path
+
+from metier.domain.errors import Refusal
+from metier.drivers.formats.api import BLOCK_BYTES, Limits, in_words
+from metier.drivers.formats.vmdk import descriptor as text
+from metier.drivers.formats.vmdk.descriptor import (
+    SECTOR_BYTES,
+    Descriptor,
+    ExtentLine,
+    canonical,
+    parse_descriptor,
+)
+from metier.drivers.formats.vmdk.flat import FlatExtent
+from metier.drivers.formats.vmdk.sparse import HEADER_BYTES, MAGIC, Header, SparseExtent, read_header
+
+_STRANGERS = (
+    (b"QFI\xfb", "a qcow2 disk"),
+    (b"conectix", "a VHD disk"),
+    (b"vhdxfile", "a VHDX disk"),
+    (b"<<< ", "a VirtualBox disk"),
+    (b"\x7fELF", "a program"),
+)
+
+_SMALLEST_DESCRIPTOR = len(text.MAGIC)
+
+
+class VmdkDisk:
+    """A checked disk, a `BlockReader`; `close` it after use (`contextlib.closing`)."""
+
+    def __init__(self, name: str, limits: Limits) -> None:
+        self.name = name
+        self.create_type = ""
+        self.capacity_bytes = 0
+        self._limits = limits
+        self._files = ExitStack()
+        self._extents: list[SparseExtent | FlatExtent] = []
+        self._lines: list[ExtentLine] = []
+        self._starts: list[int] = []
+        self.paths: list[Path] = []
+
+    def close(self) -> None:
+        """Close its files."""
+        self._files.close()
+
+    def descriptor_for_qemu(self) -> bytes:
+        """Return a descriptor of our own writing; its extents are named as the files on disk are."""
+        return canonical(self._lines)
+
+    def allocated_bytes(self, advance: Callable[[int], None]) -> int:
+        """Check all tables and return how much data there is; `advance` gets guest bytes gone through.
+
+        Raises:
+            Refusal: A file is damaged or cut short.
+        """
+        return sum(extent.allocated_bytes(advance) for extent in self._extents)
+
+    def blocks(self, start: int, stop: int) -> Iterator[tuple[int, bytes]]:
+        """Yield the blocks that may hold more than zeros, as `BlockReader` says."""
+        at, end = start * BLOCK_BYTES, min(stop * BLOCK_BYTES, self.capacity_bytes)
+        while at < end:
+            at = max(at, self._next_data(at) // BLOCK_BYTES * BLOCK_BYTES)
+            if at >= end:
+                return
+            block = self._block(at)
+            if block is not None:
+                yield at // BLOCK_BYTES, block
+            at += BLOCK_BYTES
+
+    def _next_data(self, at: int) -> int:
+        number = bisect_right(self._starts, at) - 1
+        while number < len(self._extents):
+            extent, start = self._extents[number], self._starts[number]
+            found = extent.next_data(max(at - start, 0))
+            if found < extent.size_bytes:
+                return start + found
+            number += 1
+        return self.capacity_bytes
+
+    def _block(self, at: int) -> bytes | None:
+        number = bisect_right(self._starts, at) - 1
+        extent, within = self._extents[number], at - self._starts[number]
+        if within + BLOCK_BYTES <= extent.size_bytes:
+            return extent.read(within, BLOCK_BYTES)
+        return self._block_of_pieces(at, min(at + BLOCK_BYTES, self.capacity_bytes))
+
+    def _block_of_pieces(self, at: int, end: int) -> bytes:
+        pieces = []
+        while at < end:
+            number = bisect_right(self._starts, at) - 1
+            extent, within = self._extents[number], at - self._starts[number]
+            size = min(end - at, extent.size_bytes - within)
+            piece = extent.read(within, size)
+            pieces.append(bytes(size) if piece is None else piece)
+            at += size
+        return b"".join(pieces).ljust(BLOCK_BYTES, b"\0")
+
+    def open_all(self, files: Mapping[str, Path]) -> None:
+        """Open the descriptor and every extent it names out of `files`; called once, by `open_disk`."""
+        descriptor, size = self._open(files[self.name])
+        first = os.pread(descriptor, HEADER_BYTES, 0)
+        if first.startswith(MAGIC):
+            header = read_header(descriptor, self.name, size)
+            self._refuse_capacity(header.sectors * SECTOR_BYTES)
+            self._check_embedded(descriptor, header)
+            self._add_sparse(descriptor, header, size, files[self.name])
+        else:
+            told = self._separate(descriptor, first, size)
+            self.create_type = told.create_type
+            self._refuse_capacity(told.capacity_bytes)
+            for line in told.extents:
+                self._add_extent(line, files)
+        self._starts = [0, *accumulate(extent.size_bytes for extent in self._extents)][:-1]
+        self.capacity_bytes = sum(extent.size_bytes for extent in self._extents)
+
+    def _separate(self, descriptor: int, first: bytes, size: int) -> Descriptor:
+        if not first.lstrip().lower().startswith(text.MAGIC.lower()):
+            raise self._stranger(first)
+        most = self._limits.descriptor_bytes
+        if size > most:
+            raise Refusal(f"cannot use {self.name}: its descriptor has {size} bytes, the limit is {most}")
+        return parse_descriptor(os.pread(descriptor, most, 0), self.name, self._limits.extents)
+
+    def _check_embedded(self, descriptor: int, header: Header) -> None:
+        """Check the descriptor inside a disk of one file: it must speak of this file alone."""
+        size = header.descriptor_bytes
+        if not size or size > self._limits.descriptor_bytes:
+            raise Refusal(
+                f"cannot use {self.name}: it is an extent of a larger disk, or has no descriptor",
+                remedy="the .vmx must name the disk's descriptor, not one of its extents",
+            )
+        told = parse_descriptor(
+            os.pread(descriptor, size, header.descriptor_at), self.name, self._limits.extents
+        )
+        if len(told.extents) != 1 or told.extents[0].kind != "SPARSE":
+            raise Refusal(f"cannot use {self.name}: the descriptor inside it names other files")
+        self._refuse_difference(told.extents[0].sectors, header, self.name)
+        self.create_type = told.create_type
+
+    def _add_extent(self, line: ExtentLine, files: Mapping[str, Path]) -> None:
+        path = find(files, line.file)
+        if path is None:
+            raise Refusal(
+                f"cannot use {self.name}: its extent {line.file!r} is not in the archive",
+                remedy="pack all files of the VM: tar -zcvf NAME.tgz *.vm*",
+            )
+        descriptor, size = self._open(path)
+        if line.kind == "FLAT":
+            extent = FlatExtent(descriptor, line.file, line.offset_bytes, line.sectors * SECTOR_BYTES)
+            self._extents.append(extent)
+            self._lines.append(line._replace(file=path.name))
+            self.paths.append(path)
+            return
+        first = os.pread(descriptor, HEADER_BYTES, 0)
+        if not first.startswith(MAGIC):
+            raise self._stranger(first, line.file)
+        header = read_header(descriptor, line.file, size)
+        self._refuse_difference(line.sectors, header, line.file)
+        self._add_sparse(descriptor, header, size, path, line.file)
+
+    def _add_sparse(self, descriptor: int, header: Header, size: int, path: Path, name: str = "") -> None:
+        self._extents.append(SparseExtent(descriptor, header, name or self.name, size))
+        self._lines.append(ExtentLine("SPARSE", header.sectors, path.name))
+        self.paths.append(path)
+
+    def _open(self, path: Path) -> tuple[int, int]:
+        file = self._files.enter_context(path.open("rb", buffering=0))
+        return file.fileno(), os.fstat(file.fileno()).st_size
+
+    def _refuse_capacity(self, capacity: int) -> None:
+        most = self._limits.disk_bytes
+        if capacity > most:
+            raise Refusal(
+                f"cannot use {self.name}: it claims {in_words(capacity)}, the limit is {in_words(most)}",
+                remedy="if the disk really is so large, raise the limit of the image matrix",
+            )
+
+    def _refuse_difference(self, sectors: int, header: Header, file: str) -> None:
+        if sectors != header.sectors:
+            raise Refusal(
+                f"cannot use {self.name}: its descriptor gives {file} {sectors} sectors,"
+                f" and the header there says {header.sectors}"
+            )
+
+    def _stranger(self, first: bytes, file: str = "") -> Refusal:
+        name = file or self.name
+        if first.startswith(b"COWD"):
+            return Refusal(
+                f"cannot use {name}: it is a redo log of a VMFS", remedy=text.EXPORT.format(file=self.name)
+            )
+        what = next(
+            (kind for magic, kind in _STRANGERS if first.startswith(magic)), "no VMDK, whatever its name says"
+        )
+        return Refusal(f"cannot use {name}: it is {what}", remedy="pack the disk in VMware's own format")
+
+
+def open_disk(name: str, files: Mapping[str, Path], limits: Limits) -> VmdkDisk:
+    """Open the disk that member `name` describes; `files` has every member by its bare name.
+
+    Raises:
+        Refusal: It is no VMware disk that can be imported; the message says why.
+    """
+    disk = VmdkDisk(name, limits)
+    try:
+        disk.open_all(files)
+    except BaseException:  # whatever it is, no file may stay open
+        disk.close()
+        raise
+    return disk
+
+
+def find(files: Mapping[str, Path], name: str) -> Path | None:
+    """Return the file of a name; where case alone differs, the only one that differs so."""
+    if name in files:
+        return files[name]
+    alike = [path for key, path in files.items() if key.lower() == name.lower()]
+    return alike[0] if len(alike) == 1 else None

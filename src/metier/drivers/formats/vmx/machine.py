@@ -1,0 +1,176 @@
+"""What a `.vmx` file means: the machine that its guest expects."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from metier.domain.errors import Refusal
+from metier.drivers.formats.vmx.disks import VmxDisk, disks_of
+from metier.drivers.formats.vmx.settings import Settings
+
+# vSphere's largest VM, with room: what is above is a slip of the pen.
+_MOST_MEMORY_MIB = 64 * 1024 * 1024
+_MOST_CPUS = 4096
+
+# What a person reads; a file made to annoy could earn thousands.
+_MOST_REMARKS = 40
+
+_NIC = re.compile(r"ethernet(?P<number>[0-9]{1,2})\.present")
+_DEVICE = re.compile(r"(?P<device>[a-z0-9_.:]+)\.present")
+
+
+class _Nic(NamedTuple):
+    model: str
+    remark: str = ""
+
+
+_NICS = {
+    "e1000": _Nic("e1000"),
+    "e1000e": _Nic("e1000e"),
+    "vmxnet3": _Nic("vmxnet3"),
+    "vlance": _Nic("pcnet"),
+    # These two change from a vlance into themselves under VMware's driver; without it they stay a vlance.
+    "flexible": _Nic("pcnet", "runs as the AMD PCnet card it falls back to"),
+    "vmxnet": _Nic("pcnet", "is VMware's vmxnet, offered as the AMD PCnet card it falls back to"),
+    "vmxnet2": _Nic("e1000", "is VMware's vmxnet2, offered as an Intel e1000"),
+    "sriov": _Nic("e1000e", "is a passed-through card, offered as an Intel e1000e"),
+}
+
+_ENCRYPTED = ("encryption.keySafe", "encryption.data", "encryptedVM.guid", "dataFileKey")
+
+# Devices that every VM has or that make no difference to a server's guest.
+_QUIET_DEVICES = re.compile(
+    r"(ide|scsi|sata|nvme|ethernet|pcibridge|floppy|serial|parallel|vmci|usb|ehci|xhci|usb_xhci|hpet|sound|svga|mks"
+    r"|mouse|keyboard|tools|battery|smc|ahci|board-id|uhci|vwm|virtualmouse|hid|ulm|monitor)[0-9a-z_:.]*"
+)
+_QUIET_SETTINGS = re.compile(
+    r"(\.encoding|config\.version|virtualhw|displayname|annotation|extendedconfigfile|nvram|uuid|vc\.|pci|vmci|hpet"
+    r"|tools|toolscripts|sched|monitor|mks|svga|sound|usb|ehci|xhci|cleanshutdown|softpoweroff|replay|migrate|vmotion"
+    r"|isolation|remotedisplay|log|powertype|gui|msg|snapshot|ide|scsi|sata|nvme|ethernet|floppy|serial|parallel|numa"
+    r"|policy|time|bios|efi|chipset|acpi|mem|vcpu|hgfs|unity|rtc|priority|workingdir|checkpoint|mainmem|keyboard"
+    r"|mouse|cpuid|vmx|viv|deploymentplatform|vmgenid|featmask|guestos|virtualdev|dvfilter|disk|evcompat|host|hard"
+    r"|svga|ctkenabled|ftcpt|nic|sharedfolder|tpm|vtpm|gpu|hypervisor|vhv|debugstub|installed|suspend|work|undopoints"
+    r"|config|redologdir|autostart|answer|inventory|prefvmx|fileSearchpath|migration|vm\.|swap|crypto).*",
+    re.IGNORECASE,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class VmxMachine:
+    """The machine that a `.vmx` file describes, in libvirt's words.
+
+    Attributes:
+        memory_mib: 0 where the file says nothing; likewise `cpus`.
+        remarks: What cannot be honoured, one sentence each.
+    """
+
+    disks: tuple[VmxDisk, ...]
+    firmware: str
+    nic_models: tuple[str, ...]
+    memory_mib: int
+    cpus: int
+    guest_os: str
+    remarks: tuple[str, ...]
+
+
+def machine_of(settings: Settings) -> VmxMachine:
+    """Read the machine out of a `.vmx` file's settings.
+
+    Raises:
+        Refusal: It describes no VMware VM with at least one disk, or one that is encrypted.
+    """
+    _refuse_strangers(settings)
+    remarks = list(settings.remarks)
+    disks = tuple(disks_of(settings, remarks))
+    nics = tuple(_nics(settings, remarks))
+    firmware = "uefi" if settings.text("firmware", "bios").strip().lower() == "efi" else "bios"
+    remarks += _remarks(settings, firmware)
+    return VmxMachine(
+        disks=disks,
+        firmware=firmware,
+        nic_models=nics,
+        memory_mib=settings.number("memsize", _MOST_MEMORY_MIB),
+        cpus=settings.number("numvcpus", _MOST_CPUS),
+        guest_os=settings.text("guestOS")[:128],
+        remarks=_bounded([*remarks, *_left_over(settings)]),
+    )
+
+
+def _bounded(remarks: list[str]) -> tuple[str, ...]:
+    rest = len(remarks) - _MOST_REMARKS
+    return (*remarks[:_MOST_REMARKS], *([f"and {rest} remarks more"] if rest > 0 else ()))
+
+
+def _refuse_strangers(settings: Settings) -> None:
+    if settings.text("guestOS").lower().startswith("xen"):
+        raise Refusal(
+            f"cannot import {settings.file}: it is a Xen guest image, and -r takes VMware VMs only",
+            remedy="build it on an image host and capture it: metier image capture",
+        )
+    if any(
+        settings.text(key)
+        for key in ("encryption.keySafe", "encryption.data", "encryptedVM.guid", "dataFileKey")
+    ):
+        raise Refusal(
+            f"cannot import {settings.file}: the VM is encrypted",
+            remedy="remove the encryption in VMware (Settings, Options, Access Control), then pack it again",
+        )
+
+
+def _nics(settings: Settings, remarks: list[str]) -> Iterator[str]:
+    numbers = sorted(int(match["number"]) for match in settings.matching(_NIC))
+    for number in numbers:
+        name = f"ethernet{number}"
+        if not settings.flag(f"{name}.present"):
+            continue
+        nic = _nic(settings, name)
+        if nic.remark:
+            remarks.append(f"{name} {nic.remark}")
+        if settings.text(f"{name}.addressType").lower() == "static" and settings.text(f"{name}.address"):
+            remarks.append(f"{name} has a fixed MAC address, which is not kept: each node gets its own")
+        if not settings.flag(f"{name}.startConnected", default=True):
+            remarks.append(f"{name} starts disconnected under VMware; here it is connected")
+        yield nic.model
+
+
+def _nic(settings: Settings, name: str) -> _Nic:
+    word = settings.text(f"{name}.virtualDev").strip().lower()
+    if not word:
+        # VMware's own default: a PCnet card for the guests of its day, an e1000 for 64-bit ones.
+        return _Nic("e1000" if "64" in settings.text("guestOS") else "pcnet")
+    return _NICS.get(word, _Nic("e1000", f"is of the unknown model {word[:40]!r}, offered as an Intel e1000"))
+
+
+def _remarks(settings: Settings, firmware: str) -> Iterator[str]:
+    word = settings.text("firmware", "bios").strip().lower()
+    if word not in ("bios", "efi", ""):
+        yield f"firmware {word[:40]!r} is unknown; BIOS is used"
+    if firmware == "uefi" and settings.text("nvram"):
+        yield "the UEFI variables (.nvram) are not taken over: the guest boots by its disk's default entry"
+    if settings.flag("uefi.secureBoot.enabled"):
+        yield "UEFI Secure Boot is switched off"
+    if settings.flag("vtpm.present"):
+        yield "the virtual TPM is left out: what the guest sealed with it stays sealed"
+    if settings.text("checkpoint.vmState"):
+        yield "the VM was suspended: it starts from its disks as after a power failure"
+    if settings.flag("vhv.enable"):
+        yield "hardware virtualization inside the guest is not offered"
+    for name in ("serial", "parallel"):
+        for number in range(4):
+            if settings.flag(f"{name}{number}.present"):
+                yield f"{name}{number} is not taken over"
+
+
+def _left_over(settings: Settings) -> Iterator[str]:
+    """Name the devices and settings that have no counterpart."""
+    devices = {match["device"]: None for match in settings.matching(_DEVICE) if settings.flag(match[0])}
+    for device in devices:
+        if not _QUIET_DEVICES.fullmatch(device) and device != "vtpm":
+            yield f"{device[:60]} has no counterpart and is left out"
+    unknown = [key for key in settings.not_asked() if not _QUIET_SETTINGS.fullmatch(key)]
+    unknown = [key for key in unknown if key.rpartition(".")[0] not in devices]
+    if unknown:
+        shown = ", ".join(key[:60] for key in unknown[:8])
+        more = f" and {len(unknown) - 8} more" if len(unknown) > 8 else ""
+        yield f"these settings mean nothing here: {shown}{more}"

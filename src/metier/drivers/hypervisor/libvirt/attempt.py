@@ -1,0 +1,143 @@
+"""One call of the driver: a deadline that the caller can rely on, though libvirt itself blocks.
+
+The work runs in a thread of its own.  When the time is up the caller leaves with
+an error, and the work stops at its next step: what it has not begun by then, it
+never begins.
+"""
+
+import queue
+import threading
+import time
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from metier.domain.errors import DriverError, OutcomeUnknown, Unavailable
+from metier.drivers.hypervisor.api import Progress
+
+T = TypeVar("T")
+
+# Each abandoned call holds a thread and a request at the host, which takes five at once by default;
+# keepalive ends a dead host's calls within half a minute, so more than this is a host that is truly stuck.
+MAX_ABANDONED = 8
+
+
+class Attempt:
+    """What the work knows of the call it is done for; safe to use from both threads.
+
+    Attributes:
+        what: The call in words: `start VM3 of host-1`.
+    """
+
+    def __init__(self, what: str, timeout_s: float) -> None:
+        self.what = what
+        self._timeout_s = timeout_s
+        self._until = time.monotonic() + timeout_s
+        self._lock = threading.Lock()
+        self._given_up = False
+        self._begun = False
+        self._news: queue.SimpleQueue[tuple[str, Any]] = queue.SimpleQueue()
+
+    @property
+    def left_s(self) -> float:
+        """Seconds until the deadline; 0 once it has passed."""
+        return max(0.0, self._until - time.monotonic())
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether something on the host may have been changed."""
+        return self._begun
+
+    def check(self) -> None:
+        """Go on only while somebody waits; raises the error of a missed deadline."""
+        with self._lock:
+            if self._given_up or self.left_s == 0:
+                raise self._missed()
+
+    def begin(self) -> None:
+        """Say that the next step changes the host; raises if nobody waits any more."""
+        with self._lock:
+            if self._given_up or self.left_s == 0:
+                raise self._missed()
+            self._begun = True
+
+    def tell(self, done: int, total: int) -> None:
+        """Pass progress on to the caller's thread."""
+        self._news.put(("progress", (done, total)))
+
+    def lost(self) -> DriverError:
+        """Return the error for a connection that broke under the work."""
+        if self._begun:
+            return OutcomeUnknown(f"cannot tell whether to {self.what} worked: the host fell silent")
+        return Unavailable(f"cannot {self.what}: the host's libvirt does not answer")
+
+    def run(self, work: Callable[["Attempt"], Any]) -> None:
+        """Do the work in this thread and hand its end to the one that waits."""
+        try:
+            self._news.put(("done", work(self)))
+        except BaseException as error:  # it is raised again in the caller's thread
+            self._news.put(("failed", error))
+
+    def wait(self, progress: Progress | None) -> Any:
+        """Return what the work returned, or leave at the deadline; `progress` is called from this thread."""
+        try:
+            while True:
+                kind, news = self._news.get(timeout=self.left_s)
+                if kind == "done":
+                    return news
+                if kind == "failed":
+                    raise news
+                if progress is not None:
+                    progress(*news)
+        except queue.Empty:
+            with self._lock:
+                self._given_up = True
+                raise self._missed() from None
+        finally:
+            self._given_up = True
+
+    def _missed(self) -> DriverError:
+        limit = f"within {self._timeout_s:g} s"
+        if self._begun:
+            return OutcomeUnknown(f"cannot tell whether to {self.what} worked: no answer {limit}")
+        return Unavailable(f"cannot {self.what}: the host gave no answer {limit}")
+
+
+class Attempts:
+    """Runs calls, each in a daemon thread of its own, and knows how many were abandoned."""
+
+    def __init__(self) -> None:
+        self._abandoned: set[threading.Thread] = set()
+        self._lock = threading.Lock()
+
+    def run(
+        self,
+        what: str,
+        work: Callable[[Attempt], T],
+        *,
+        timeout_s: float,
+        progress: Progress | None = None,
+    ) -> T:
+        """Do `work` and return its result, or leave at the deadline.
+
+        Raises:
+            Unavailable: The deadline passed before anything was begun, or too many earlier calls hang.
+            OutcomeUnknown: The deadline passed after something was begun.
+        """
+        hanging = self._still_hanging()
+        if hanging >= MAX_ABANDONED:
+            raise Unavailable(f"cannot {what}: {hanging} earlier calls to this host still hang")
+        attempt = Attempt(what, timeout_s)
+        thread = threading.Thread(target=attempt.run, args=(work,), name=f"libvirt: {what}", daemon=True)
+        thread.start()
+        try:
+            result: T = attempt.wait(progress)
+        except BaseException:
+            with self._lock:
+                self._abandoned.add(thread)
+            raise
+        return result
+
+    def _still_hanging(self) -> int:
+        with self._lock:
+            self._abandoned = {thread for thread in self._abandoned if thread.is_alive()}
+            return len(self._abandoned)

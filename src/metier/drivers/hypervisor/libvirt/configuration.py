@@ -1,0 +1,152 @@
+"""What an operator sets for a libvirt host, and what follows from it for names on the host."""
+
+import hashlib
+import re
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
+from urllib.parse import parse_qsl, urlsplit, urlunsplit
+
+from metier.domain.errors import Refused
+from metier.domain.ids import plain_name
+from metier.drivers.settings import one_of, setting
+
+# Metier's own namespace for all ids that are derived from names.
+_IDS = uuid.UUID("6d657469-6572-5000-8000-766d6e616d65")
+# What may become part of a file name in a store; the rest of a name's length is left for our own words.
+_FILE_WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,149}")
+_INTERFACE = re.compile(r"[A-Za-z0-9_.:-]{1,63}")
+
+
+class Attachment(NamedTuple):
+    """What a network's name stands for on this host.
+
+    Attributes:
+        kind: `bridge` (a bridge device of the host) or `network` (a libvirt network).
+        source: Its name there.
+    """
+
+    kind: str
+    source: str
+
+
+def _url(text: str) -> str:
+    parts = urlsplit(text)
+    if not parts.scheme or not parts.path:
+        raise ValueError("must be a libvirt URI such as qemu+ssh://root@host-1/system")
+    if parts.scheme.split("+")[0] != "qemu":
+        raise ValueError("must begin with qemu: other VM managers have drivers of their own")
+    if parts.scheme.endswith("+ssh") and "no_tty" not in dict(parse_qsl(parts.query)):
+        # A controller has nobody to ask for a password: fail instead of waiting for an answer.
+        query = f"{parts.query}&no_tty=1" if parts.query else "no_tty=1"
+        return urlunsplit(parts._replace(query=query))
+    return text
+
+
+def _folder(text: str) -> str:
+    if not text.startswith("/") or text != text.strip() or ".." in text.split("/"):
+        raise ValueError("must be an absolute path on the host")
+    if len(text) > 1 and text.endswith("/"):
+        text = text.rstrip("/")
+    if text.count("/") < 2:
+        raise ValueError("must be a folder of Metier's own, at least two levels deep")
+    return text
+
+
+def _networks(text: str) -> Mapping[str, Attachment]:
+    networks: dict[str, Attachment] = {}
+    for entry in text.split(","):
+        name, equals, target = entry.strip().partition("=")
+        kind, colon, source = target.partition(":")
+        if not (name and equals and colon) or kind not in ("bridge", "network"):
+            raise ValueError("write NAME=bridge:DEVICE or NAME=network:NAME, separated by commas")
+        if _INTERFACE.fullmatch(source) is None:
+            raise ValueError(f"{source!r} cannot name a {kind}")
+        if name in networks:
+            raise ValueError(f"network {name} is given twice")
+        networks[name] = Attachment(kind, source)
+    return networks
+
+
+def _site(text: str) -> str:
+    if _FILE_WORD.fullmatch(text) is None:
+        raise ValueError("use letters, digits, dots, dashes and underscores")
+    return text
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How to reach a libvirt host, and what to use there."""
+
+    url: str = setting(
+        "Where the host's libvirt answers: any libvirt URI of its QEMU driver.",
+        parse=_url,
+        example="qemu+ssh://root@host-1.example/system",
+    )
+    store: str = setting(
+        "Folder on the host that Metier keeps its disks in, and nobody else; made if it is missing.",
+        parse=_folder,
+        default="/var/lib/metier/vms",
+    )
+    networks: Mapping[str, Attachment] = setting(
+        "What each network that images ask for is on the host: a bridge device or a libvirt network.",
+        parse=_networks,
+        default="default=network:default",
+        example="default=bridge:br0,storage=network:san",
+    )
+    emulation: str = setting(
+        "How guests run: `kvm` or `tcg` (QEMU's emulation); `auto` takes KVM where a guest is seen to run.",
+        parse=one_of("auto", "kvm", "tcg"),
+        default="auto",
+    )
+    site: str = setting(
+        "Name that tells this Metier's VMs from those of another Metier on the same host.",
+        parse=_site,
+        default="metier",
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """One host node, and the names that things of it have on the host."""
+
+    url: str
+    node: str
+    site: str
+    store: str
+
+    @property
+    def pool(self) -> str:
+        """Name of the libvirt storage pool over the store."""
+        return f"metier-{self.node}"
+
+    @property
+    def pool_id(self) -> str:
+        """UUID of that pool; always the same, as a VM's."""
+        return str(uuid.uuid5(_IDS, f"{self.site}/{self.node}/pool"))
+
+    def domain(self, number: int) -> str:
+        """Name of VM `number` on the host."""
+        return f"metier-{self.node}-VM{number}"
+
+    def domain_id(self, number: int) -> str:
+        """UUID of VM `number`; always the same, so that defining it twice is defining it once."""
+        return str(uuid.uuid5(_IDS, f"{self.site}/{self.node}/VM{number}"))
+
+    def mac(self, number: int, nic: int) -> str:
+        """MAC address of one interface: always the same, locally administered, 40 bits of a digest."""
+        digest = hashlib.sha256(f"{self.site}/{self.node}/VM{number}/{nic}".encode()).digest()
+        return ":".join(f"{byte:02x}" for byte in (0x02, *digest[:5]))
+
+
+def place_of(node: str, settings: Settings) -> Place:
+    """Return the names for `node`; raises WrongUsage if it cannot be a physical node."""
+    return Place(settings.url, plain_name(node, "node"), settings.site, settings.store)
+
+
+def file_word(text: str, noun: str) -> str:
+    """Return `text` if it can be part of a file's name in a store; raises Refused."""
+    if _FILE_WORD.fullmatch(text) is None:
+        raise Refused(f"{text!r} cannot name the files of an {noun}: use letters, digits, dots and dashes")
+    return text

@@ -1,0 +1,201 @@
+"""Builds the XML of Metier's VMs; only ever as a tree, so that no name can break out of its place.  Pure."""
+
+import copy
+import xml.etree.ElementTree as ET
+from dataclasses import dataclass
+
+from metier.drivers.hypervisor.libvirt.configuration import Attachment, Place
+from metier.drivers.hypervisor.libvirt.mark import Mark, clean, mark_element
+from metier.drivers.hypervisor.libvirt.shape import Shape
+
+# What belongs to the virtual node and not to the image: kept as the host has it, whoever set it.
+KEPT = (
+    "maxMemory",
+    "memory",
+    "currentMemory",
+    "memoryBacking",
+    "vcpu",
+    "cputune",
+    "memtune",
+    "blkiotune",
+    "numatune",
+)
+# The controller's own place on a SCSI bus.
+_SCSI_SELF = 7
+BARE = Shape(machine="pc", firmware="bios", disks=(), cdrom_bus="ide", nics=())
+
+
+@dataclass(frozen=True, slots=True)
+class Nic:
+    """One network interface: what it is plugged into, and its address."""
+
+    attachment: Attachment
+    mac: str
+
+
+@dataclass(frozen=True, slots=True)
+class Media:
+    """Paths on the host: one per disk of the shape, the seed's ISO image, and UEFI's variables."""
+
+    disks: tuple[str, ...] = ()
+    seed: str | None = None
+    nvram: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """What a VM is before an image is put on it.
+
+    Attributes:
+        size: The elements of `KEPT`: memory, CPUs and how they are served.
+        accelerated: Run by KVM; else by QEMU's emulation.
+        has_vnc: The host's QEMU can show a screen by VNC.
+    """
+
+    place: Place
+    number: int
+    size: tuple[ET.Element, ...]
+    nics: tuple[Nic, ...]
+    accelerated: bool
+    has_vnc: bool = True
+
+
+def new_size(memory_mib: int, cpus: int) -> tuple[ET.Element, ...]:
+    """Return the size of a VM that does not exist yet."""
+    memory = ET.Element("memory", {"unit": "MiB"})
+    memory.text = str(memory_mib)
+    vcpu = ET.Element("vcpu")
+    vcpu.text = str(cpus)
+    return (memory, vcpu)
+
+
+def domain_xml(frame: Frame, mark: Mark, shape: Shape = BARE, media: Media = Media(), title: str = "") -> str:
+    """Return the whole configuration of one VM."""
+    domain = ET.Element("domain", {"type": "kvm" if frame.accelerated else "qemu"})
+    _text(domain, "name", frame.place.domain(frame.number))
+    _text(domain, "uuid", frame.place.domain_id(frame.number))
+    if title:
+        _text(domain, "title", clean(title))
+    domain.append(mark_element(mark))
+    domain.extend(copy.deepcopy(element) for element in frame.size)
+    domain.append(_os(shape, media))
+    features = ET.SubElement(domain, "features")
+    ET.SubElement(features, "acpi")
+    ET.SubElement(features, "apic")
+    domain.append(cpu_element(accelerated=frame.accelerated))
+    ET.SubElement(domain, "clock", {"offset": "localtime" if shape.local_time else "utc"})
+    # A guest that powers off or crashes stays off: what follows is the controller's decision.
+    for name, value in (("on_poweroff", "destroy"), ("on_reboot", "restart"), ("on_crash", "destroy")):
+        _text(domain, name, value)
+    domain.append(_devices(frame, shape, media))
+    return ET.tostring(domain, encoding="unicode")
+
+
+def cpu_element(*, accelerated: bool) -> ET.Element:
+    """Return the CPU that guests see: the host's own, or all that the emulation knows."""
+    if accelerated:
+        return ET.Element("cpu", {"mode": "host-passthrough"})
+    cpu = ET.Element("cpu", {"mode": "maximum"})
+    # Five-level page tables make every emulated page walk longer and serve no guest of ours.
+    ET.SubElement(cpu, "feature", {"policy": "disable", "name": "la57"})
+    return cpu
+
+
+def no_usb() -> ET.Element:
+    """Return what says that a guest has no USB: its polling costs the host time on idle guests."""
+    return ET.Element("controller", {"type": "usb", "model": "none"})
+
+
+def _text(parent: ET.Element, name: str, text: str, **attributes: str) -> ET.Element:
+    element = ET.SubElement(parent, name, attributes)
+    element.text = text
+    return element
+
+
+def _os(shape: Shape, media: Media) -> ET.Element:
+    os = ET.Element("os")
+    if shape.firmware == "uefi":
+        os.set("firmware", "efi")
+    _text(os, "type", "hvm", arch="x86_64", machine=shape.machine)
+    if shape.firmware == "uefi":
+        # The images that arrive here were not signed for a firmware's stock of keys.
+        firmware = ET.SubElement(os, "firmware")
+        ET.SubElement(firmware, "feature", {"enabled": "no", "name": "secure-boot"})
+        if media.nvram is not None:
+            ET.SubElement(os, "nvram").text = media.nvram
+    ET.SubElement(os, "boot", {"dev": "hd"})
+    return os
+
+
+def _devices(frame: Frame, shape: Shape, media: Media) -> ET.Element:
+    devices = ET.Element("devices")
+    scsi_models = list(dict.fromkeys(disk.controller for disk in shape.disks if disk.bus == "scsi"))
+    for index, model in enumerate(scsi_models):
+        ET.SubElement(devices, "controller", {"type": "scsi", "index": str(index), "model": model})
+    places: dict[str, int] = {}
+    for disk, path in zip(shape.disks, media.disks, strict=True):
+        element = _disk(devices, "disk", "qcow2", path, disk.bus, disk.target)
+        if disk.bus == "scsi":
+            place = places.get(disk.controller, 0)
+            places[disk.controller] = place + 1
+            element.append(_scsi_address(disk.controller, scsi_models.index(disk.controller), place))
+    if media.seed is not None:
+        taken = {disk.target for disk in shape.disks}
+        cdrom = _disk(devices, "cdrom", "raw", media.seed, shape.cdrom_bus, _cdrom_target(shape, taken))
+        ET.SubElement(cdrom, "readonly")
+    for number, nic in enumerate(frame.nics):
+        devices.append(_interface(nic, shape.nics[number] if number < len(shape.nics) else "virtio"))
+    _consoles(devices, has_vnc=frame.has_vnc)
+    return devices
+
+
+def _scsi_address(model: str, controller: int, place: int) -> ET.Element:
+    place += place >= _SCSI_SELF
+    # libvirt counts the disks of a parallel bus by unit, those of all others by target.
+    target, unit = (0, place) if model == "lsilogic" else (place, 0)
+    address = {"type": "drive", "controller": str(controller), "bus": "0"}
+    return ET.Element("address", address | {"target": str(target), "unit": str(unit)})
+
+
+def _disk(devices: ET.Element, device: str, form: str, path: str, bus: str, target: str) -> ET.Element:
+    disk = ET.SubElement(devices, "disk", {"type": "file", "device": device})
+    driver = {"name": "qemu", "type": form}
+    if device == "disk":
+        driver["discard"] = "unmap"
+    ET.SubElement(disk, "driver", driver)
+    ET.SubElement(disk, "source", {"file": path})
+    ET.SubElement(disk, "target", {"dev": target, "bus": bus})
+    return disk
+
+
+def _cdrom_target(shape: Shape, taken: set[str]) -> str:
+    prefix = "hd" if shape.cdrom_bus == "ide" else "sd"
+    names = (
+        f"{prefix}{letter}"
+        for letter in reversed("abcdefghijklmnopqrstuvwxyz"[: 4 if prefix == "hd" else 26])
+    )
+    return next(name for name in names if name not in taken)
+
+
+def _interface(nic: Nic, model: str) -> ET.Element:
+    interface = ET.Element("interface", {"type": nic.attachment.kind})
+    ET.SubElement(interface, "mac", {"address": nic.mac})
+    ET.SubElement(interface, "source", {nic.attachment.kind: nic.attachment.source})
+    ET.SubElement(interface, "model", {"type": model})
+    return interface
+
+
+def _consoles(devices: ET.Element, *, has_vnc: bool) -> None:
+    serial = ET.SubElement(devices, "serial", {"type": "pty"})
+    ET.SubElement(serial, "target", {"port": "0"})
+    console = ET.SubElement(devices, "console", {"type": "pty"})
+    ET.SubElement(console, "target", {"type": "serial", "port": "0"})
+    channel = ET.SubElement(devices, "channel", {"type": "unix"})
+    ET.SubElement(channel, "target", {"type": "virtio", "name": "org.qemu.guest_agent.0"})
+    devices.append(no_usb())
+    if has_vnc:
+        # A socket that only the host's own libvirt users may open, and no port on any address.
+        graphics = ET.SubElement(devices, "graphics", {"type": "vnc"})
+        ET.SubElement(graphics, "listen", {"type": "socket"})
+    video = ET.SubElement(devices, "video")
+    ET.SubElement(video, "model", {"type": "vga"})

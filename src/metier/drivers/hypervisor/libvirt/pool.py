@@ -1,0 +1,164 @@
+"""The folder of Metier's disks on a host, as a libvirt storage pool: reached the same near and far."""
+
+import xml.etree.ElementTree as ET
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any, BinaryIO
+
+import libvirt
+
+from metier.domain.errors import OutcomeUnknown, Refused
+from metier.drivers.hypervisor.libvirt.attempt import Attempt
+from metier.drivers.hypervisor.libvirt.configuration import Place
+from metier.drivers.hypervisor.libvirt.faults import code
+
+Tell = Callable[[int], None]
+"""Called with the bytes sent so far."""
+
+# The largest piece that every libvirt peer takes in one message.
+_PIECE_BYTES = 256 * 1024 - 24
+# Others on the host may pass through the folder to files that they are let into by name, and not list it.
+_FOLDER_MODE = "0711"
+
+
+class Pool:
+    """One host's folder for the length of one attempt; made when it is missing."""
+
+    def __init__(self, connection: Any, place: Place, attempt: Attempt) -> None:
+        self._connection = connection
+        self._attempt = attempt
+        self._pool = _opened(connection, place, attempt)
+        # Fails while something is being uploaded; what libvirt knows is good enough then.
+        with suppress(libvirt.libvirtError):
+            self._pool.refresh(0)
+
+    def free_bytes(self) -> int:
+        """Return what the folder's file system has left."""
+        return int(self._pool.info()[3])
+
+    def find(self, name: str) -> Any | None:
+        """Return a volume, or None if there is none of this name."""
+        try:
+            return self._pool.storageVolLookupByName(name)
+        except libvirt.libvirtError as error:
+            if code(error) == libvirt.VIR_ERR_NO_STORAGE_VOL:
+                return None
+            raise
+
+    def names(self) -> tuple[str, ...]:
+        """Return the names of all files, in one call."""
+        return tuple(self._pool.listVolumes())
+
+    def path(self, name: str) -> str:
+        """Return where a volume lies on the host; it must exist."""
+        return str(self._pool.storageVolLookupByName(name).path())
+
+    def parent(self, name: str) -> str | None:
+        """Return the path of what a volume is a child of, or None."""
+        volume = self.find(name)
+        return None if volume is None else ET.fromstring(volume.XMLDesc(0)).findtext("backingStore/path")
+
+    def create(
+        self, name: str, capacity: int, mode: str, *, form: str = "raw", parent: str | None = None
+    ) -> Any:
+        """Make an empty volume, or with `parent` (a path) a child of a qcow2 disk."""
+        volume = ET.Element("volume")
+        ET.SubElement(volume, "name").text = name
+        ET.SubElement(volume, "capacity", {"unit": "bytes"}).text = str(capacity)
+        ET.SubElement(volume, "allocation", {"unit": "bytes"}).text = "0"
+        target = ET.SubElement(volume, "target")
+        ET.SubElement(target, "format", {"type": form})
+        ET.SubElement(ET.SubElement(target, "permissions"), "mode").text = mode
+        if parent is not None:
+            backing = ET.SubElement(volume, "backingStore")
+            ET.SubElement(backing, "path").text = parent
+            ET.SubElement(backing, "format", {"type": "qcow2"})
+        self._attempt.begin()
+        return self._pool.createXML(ET.tostring(volume, encoding="unicode"), 0)
+
+    def delete(self, name: str) -> None:
+        """Delete a volume; nothing happens if there is none."""
+        volume = self.find(name)
+        if volume is not None:
+            self._attempt.begin()
+            volume.delete(0)
+
+    def upload(self, name: str, content: BinaryIO, size: int, mode: str, tell: Tell | None = None) -> None:
+        """Make a volume of `size` bytes of `content`, whole or not at all."""
+        volume = self.create(name, size, mode)
+        try:
+            self._send(volume, content, size, tell)
+            # The length of the file, whatever libvirt takes its content for.
+            if int(volume.infoFlags(libvirt.VIR_STORAGE_VOL_GET_PHYSICAL)[2]) != size:
+                raise OutcomeUnknown(f"cannot {self._attempt.what}: {name} arrived with another size")
+        except BaseException:
+            with suppress(libvirt.libvirtError):
+                volume.delete(0)
+            raise
+
+    def _send(self, volume: Any, content: BinaryIO, size: int, tell: Tell | None) -> None:
+        stream = self._connection.newStream(0)
+        volume.upload(stream, 0, size, 0)
+        try:
+            sent = 0
+            while sent < size:
+                self._attempt.check()
+                piece = content.read(min(_PIECE_BYTES, size - sent))
+                if not piece:
+                    raise Refused(f"cannot {self._attempt.what}: a file became shorter while it was copied")
+                _send_all(stream, piece)
+                sent += len(piece)
+                if tell is not None:
+                    tell(sent)
+            stream.finish()
+        except BaseException:
+            with suppress(libvirt.libvirtError):
+                stream.abort()
+            raise
+
+
+def _send_all(stream: Any, piece: bytes) -> None:
+    while piece:
+        piece = piece[stream.send(piece) :]
+
+
+def _opened(connection: Any, place: Place, attempt: Attempt) -> Any:
+    """Return the running pool over Metier's folder."""
+    try:
+        pool = connection.storagePoolLookupByName(place.pool)
+    except libvirt.libvirtError as error:
+        if code(error) != libvirt.VIR_ERR_NO_STORAGE_POOL:
+            raise
+        attempt.begin()
+        pool = connection.storagePoolDefineXML(_pool_xml(place), 0)
+    _require_own(pool, place)
+    if not pool.isActive():
+        attempt.begin()
+        for step, flags in ((pool.setAutostart, 1), (pool.build, 0), (pool.create, 0)):
+            try:
+                step(flags)
+            except libvirt.libvirtError:
+                if not pool.isActive():  # else another call was faster
+                    raise
+    return pool
+
+
+def _require_own(pool: Any, place: Place) -> None:
+    """Refuse a pool of our name that lies over another folder: it is not ours."""
+    tree = ET.fromstring(pool.XMLDesc(0))
+    path = tree.findtext("target/path")
+    if tree.get("type") != "dir" or path != place.store:
+        raise Refused(
+            f"cannot use {place.store} on {place.node}: storage pool {place.pool} there lies over {path}",
+            remedy=f"set the node's store to {path}, or remove that pool if it is a leftover",
+        )
+
+
+def _pool_xml(place: Place) -> str:
+    pool = ET.Element("pool", {"type": "dir"})
+    ET.SubElement(pool, "name").text = place.pool
+    ET.SubElement(pool, "uuid").text = place.pool_id
+    target = ET.SubElement(pool, "target")
+    ET.SubElement(target, "path").text = place.store
+    ET.SubElement(ET.SubElement(target, "permissions"), "mode").text = _FOLDER_MODE
+    return ET.tostring(pool, encoding="unicode")

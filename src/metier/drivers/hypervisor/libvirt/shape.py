@@ -1,0 +1,179 @@
+"""Which virtual hardware a guest gets: what its image expects, as far as this host offers it.  Pure."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from metier.domain.errors import Refused
+from metier.domain.image import Disk, Machine
+
+Offers = Callable[[str, str, str], bool]
+"""Whether the host has a model: `(machine type, kind, model)`; kind is `bus`, `scsi` or `nic`."""
+
+# For what a host lacks: what comes nearest, best first.  Nearest means: likely to have a driver in a
+# guest that was made for the first.  Each list ends with what every QEMU has.
+NEAREST_NIC = {
+    "vlance": ("pcnet", "rtl8139", "e1000"),
+    "pcnet": ("rtl8139", "e1000", "virtio"),
+    "vmxnet": ("vmxnet3", "e1000", "virtio"),
+    "vmxnet2": ("vmxnet3", "e1000", "virtio"),
+    "vmxnet3": ("e1000e", "e1000", "virtio"),
+    "e1000e": ("e1000", "virtio"),
+    "e1000": ("e1000e", "rtl8139", "virtio"),
+    "rtl8139": ("e1000", "virtio"),
+    "virtio": ("e1000",),
+}
+NEAREST_SCSI = {
+    "buslogic": ("lsilogic", "virtio-scsi"),
+    "lsilogic": ("lsisas1068", "virtio-scsi"),
+    "lsisas1068": ("lsilogic", "virtio-scsi"),
+    "lsisas1078": ("lsisas1068", "lsilogic", "virtio-scsi"),
+    "vmpvscsi": ("virtio-scsi", "lsilogic"),
+    "virtio-scsi": ("lsilogic",),
+}
+NEAREST_BUS = {"ide": ("sata", "virtio"), "sata": ("ide", "virtio"), "scsi": ("virtio",), "virtio": ("sata",)}
+# Other names for the same, as VMware and others write them.
+_SAME = {
+    "pvscsi": "vmpvscsi",
+    "lsisas": "lsisas1068",
+    "lsi": "lsilogic",
+    "virtio-net": "virtio",
+    "flexible": "pcnet",
+}
+# libvirt's own choice for a SCSI disk without a model.
+_DEFAULT_SCSI = "lsilogic"
+# One IDE controller has four places, and the CD-ROM takes one.
+_MAX_IDE_DISKS = 3
+MAX_DISKS = 26
+
+
+class PlacedDisk(NamedTuple):
+    """One disk as the guest will see it.
+
+    Attributes:
+        target: Device name for libvirt; also fixes the order.
+        controller: Model of its SCSI controller; empty for other buses.
+    """
+
+    bus: str
+    target: str
+    controller: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """The virtual hardware of one VM, apart from memory and CPUs.
+
+    Attributes:
+        machine: libvirt's machine type: `pc` or `q35`.
+        cdrom_bus: A bus for the seed's CD-ROM that the machine type has.
+        nics: One model per interface.
+        local_time: The guest expects its clock to show local time.
+        remarks: What of the image cannot be honoured here, one sentence each.
+    """
+
+    machine: str
+    firmware: str
+    disks: tuple[PlacedDisk, ...]
+    cdrom_bus: str
+    nics: tuple[str, ...]
+    local_time: bool = False
+    remarks: tuple[str, ...] = ()
+
+
+def shape_for(machine: Machine, nic_count: int, offers: Offers, *, has_uefi: bool) -> Shape:
+    """Return what a VM with `nic_count` interfaces gets for an image's machine.
+
+    Raises:
+        Refused: The image cannot start on this host at all: it needs UEFI and there is none, or it
+            has more disks than a VM can take.
+    """
+    remarks = list(machine.remarks)
+    firmware = _firmware(machine.firmware, has_uefi, remarks)
+    machine_type = "q35" if firmware == "uefi" else "pc"
+
+    def has(kind: str, model: str) -> bool:
+        return offers(machine_type, kind, model)
+
+    return Shape(
+        machine=machine_type,
+        firmware=firmware,
+        disks=_disks(machine.disks, has, remarks),
+        cdrom_bus="sata" if machine_type == "q35" else "ide",
+        nics=_nics(machine.nic_models, nic_count, has, remarks),
+        local_time=machine.guest_os.lower().startswith("win"),
+        remarks=tuple(remarks),
+    )
+
+
+def _firmware(wanted: str, has_uefi: bool, remarks: list[str]) -> str:
+    if wanted == "uefi" and not has_uefi:
+        raise Refused(
+            "the image starts by UEFI and this host has no UEFI firmware for guests",
+            remedy="install it on the host (Debian: apt-get install ovmf) and restart its libvirt",
+        )
+    if wanted not in ("uefi", "bios"):
+        remarks.append(f"firmware {wanted} is unknown here; the guest starts by BIOS")
+        return "bios"
+    return wanted
+
+
+def _disks(
+    disks: tuple[Disk, ...], has: Callable[[str, str], bool], remarks: list[str]
+) -> tuple[PlacedDisk, ...]:
+    if len(disks) > MAX_DISKS:
+        raise Refused(f"the image has {len(disks)} disks and a VM takes at most {MAX_DISKS}")
+    letters: dict[str, int] = {}
+    placed = []
+    for number, disk in enumerate(disks, 1):
+        bus, controller = _bus(disk, number, letters, has, remarks)
+        prefix = {"ide": "hd", "virtio": "vd"}.get(bus, "sd")
+        place = letters.get(prefix, 0)
+        letters[prefix] = place + 1
+        placed.append(PlacedDisk(bus, f"{prefix}{chr(ord('a') + place)}", controller))
+    return tuple(placed)
+
+
+def _bus(
+    disk: Disk, number: int, taken: dict[str, int], has: Callable[[str, str], bool], remarks: list[str]
+) -> tuple[str, str]:
+    """Return bus and SCSI model for one disk."""
+
+    def fits(bus: str) -> bool:
+        return has("bus", bus) and not (bus == "ide" and taken.get("hd", 0) >= _MAX_IDE_DISKS)
+
+    bus = _nearest(disk.bus, NEAREST_BUS, fits, "virtio")
+    if bus != disk.bus:
+        remarks.append(f"disk {number} is on bus {disk.bus}, which this host cannot give it; it is on {bus}")
+    if bus != "scsi":
+        return bus, ""
+    wanted = _SAME.get(disk.controller, disk.controller) or _DEFAULT_SCSI
+    model = _nearest(wanted, NEAREST_SCSI, lambda model: has("scsi", model), "virtio-scsi")
+    if model != wanted:
+        remarks.append(f"SCSI controller {wanted} is not offered by this host; disk {number} is on {model}")
+    return bus, model
+
+
+def _nics(
+    wanted: tuple[str, ...], count: int, has: Callable[[str, str], bool], remarks: list[str]
+) -> tuple[str, ...]:
+    if len(wanted) > count:
+        remarks.append(f"the image has {len(wanted)} network interfaces and the VM has {count}")
+    models = []
+    for number in range(count):
+        # A VM with more interfaces than the image knows gets more of the image's last kind.
+        model = wanted[min(number, len(wanted) - 1)] if wanted else "virtio"
+        named = _SAME.get(model, model)
+        given = _nearest(named, NEAREST_NIC, lambda model: has("nic", model), "e1000")
+        if given != named:
+            remarks.append(
+                f"network interface {number + 1} is a {model}, which this host lacks; it is a {given}"
+            )
+        models.append(given)
+    return tuple(models)
+
+
+def _nearest(wanted: str, table: dict[str, tuple[str, ...]], fits: Callable[[str], bool], last: str) -> str:
+    """Return the first of `wanted` and what the table says comes nearest that fits; else `last`."""
+    candidates = (wanted, *table[wanted]) if wanted in table else ()
+    return next((model for model in candidates if fits(model)), last)

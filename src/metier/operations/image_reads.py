@@ -1,0 +1,63 @@
+"""What an operator can ask about images."""
+
+from collections import defaultdict
+from dataclasses import dataclass
+
+from metier.domain.errors import NoSuchThing
+from metier.domain.fleet import Fleet
+from metier.domain.ids import image_ref, natural, plain_name
+from metier.domain.image import Image, ImageType
+from metier.operations.image_row import COLUMNS, image_row
+from metier.operations.images import row_of
+from metier.operations.records import versions_of
+from metier.operations.registry import Form, Row, View, option, positional, reads
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListImages:
+    """Filters of the list of images; each one narrows it."""
+
+    image: str | None = option("only versions of this image", None, example="web")
+    type: str | None = option("only images of this type", None, choices=[kind.value for kind in ImageType])
+    active: bool | None = option("only active (on) or inactive (off) versions", None)
+
+
+@reads(
+    "image", "list", ListImages, form=Form.LIST, columns=COLUMNS, examples=("metier image list --image web",)
+)
+def list_images(view: View, arguments: ListImages) -> list[Row]:
+    """List image versions, by name and version."""
+    users: dict[object, list[str]] = defaultdict(list)
+    for tier in view.fleet.tiers.values():
+        users[tier.image].append(tier.name)
+    chosen = [
+        image
+        for image in view.fleet.images.values()
+        if arguments.image in (None, image.ref.name)
+        and arguments.type in (None, image.type)
+        and arguments.active in (None, image.active)
+    ]
+    chosen.sort(key=lambda image: (natural(image.ref.name), natural(image.ref.version)))
+    return [image_row(image, sorted(users[image.ref], key=natural)) for image in chosen]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShowImage:
+    """Which image."""
+
+    name: str = positional("the image: NAME@VERSION, or NAME for its newest version", example="web@1")
+
+
+@reads("image", "show", ShowImage, columns=COLUMNS, examples=("metier image show web@1",))
+def show_image(view: View, arguments: ShowImage) -> Row:
+    """Show everything about one image version, with what could not be honoured of its machine."""
+    return row_of(view.fleet, _newest(view.fleet, arguments.name).ref)
+
+
+def _newest(fleet: Fleet, text: str) -> Image:
+    if "@" in text:
+        return fleet.image(image_ref(text))
+    versions = versions_of(fleet, plain_name(text, "image"))
+    if not versions:
+        raise NoSuchThing(f"there is no image {text}", remedy="see `metier image list`")
+    return versions[-1]

@@ -1,0 +1,52 @@
+"""What every step that begins work asks: is the node wanted, and in whose name is it done?"""
+
+from metier.domain.actions import Action
+from metier.domain.lifecycle import Lifecycle
+from metier.domain.node import Node, Request
+from metier.domain.tier import TierState
+from metier.planner.work import Work
+
+STOP_REQUESTS = (Request.SHUTDOWN, Request.POWER_OFF, Request.POWER_CYCLE)
+
+AT_REST = (Lifecycle.IDLE, Lifecycle.NEW)
+"""States in which a virtual node does nothing that its host would have to wait for."""
+
+
+def is_wanted(work: Work, node: Node) -> bool:
+    """Say whether `node` should be running now; an operator's order outranks its tier."""
+    if node.request is not None:
+        return node.request is Request.POWER_ON
+    return in_active_tier(work, node)
+
+
+def in_active_tier(work: Work, node: Node) -> bool:
+    """Say whether `node` is a member of an active tier."""
+    return node.tier is not None and work.fleet.tiers[node.tier].state is TierState.ACTIVE
+
+
+def is_rebooting(work: Work, node: Node) -> bool:
+    """Say whether `node` stops only to be started again in its slot, because it failed (R-FAIL-2)."""
+    is_stopping = node.lifecycle is Lifecycle.STOPPING and node.request is None
+    return is_stopping and bool(node.problem) and in_active_tier(work, node)
+
+
+def was_brought_down(work: Work, host: Node) -> bool:
+    """Say whether an operator brought `host` down: then its disengaged virtual nodes go too."""
+    return host.request is not None or not host.engaged or not in_active_tier(work, host)
+
+
+def has_spent_instance(work: Work, node: Node) -> bool:
+    """Say whether a VM must be cleaned once it is off: its node left its slot, or the image changed."""
+    if node.tier is None:
+        return True
+    return node.instance is not None and node.instance.image != work.fleet.tiers[node.tier].image
+
+
+def rule_for(node: Node, otherwise: str) -> str:
+    """Return the rule to name: `operator` while one has ordered something of `node`."""
+    return "operator" if node.request is not None else otherwise
+
+
+def act_on(work: Work, kind: type[Action], node: Node, why: str, rule: str, **more: object) -> None:
+    """Decide an action of `kind` on `node` as it is now."""
+    work.act(kind(node=node.name, why=why, rule=rule_for(node, rule), expects=node.generation, **more))

@@ -1,0 +1,147 @@
+"""Files that a caller sends ahead, to be named as `upload:<id>` in the request that uses them.
+
+They lie in one folder under their ids; an unfinished one ends in `.part`.
+"""
+
+import contextlib
+import os
+import re
+import secrets
+import shutil
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from fastapi import FastAPI
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import ClientDisconnect, Request
+
+from metier.domain.errors import NoSpace, NoSuchThing, WrongUsage
+from metier.domain.ids import plain_name
+from metier.operations.registry import Row
+from metier.web.errors import responses
+from metier.web.paths import ROOT
+
+UPLOADED = "upload:"
+"""What a file that was sent ahead is named with: `upload:<id>`."""
+
+_ID = re.compile(r"[0-9a-f]{32}")
+# Room that an upload leaves free: the store and the journal must go on.
+_RESERVE_BYTES = 256 << 20
+_BUFFER_BYTES = 4 << 20
+# What nobody used for so long is discarded.
+_KEPT = timedelta(days=1)
+
+
+class Uploads:
+    """The folder of files that were sent ahead."""
+
+    def __init__(self, folder: Path, *, reserve_bytes: int = _RESERVE_BYTES) -> None:
+        self._folder = folder
+        self._reserve_bytes = reserve_bytes
+        self._busy: set[Path] = set()
+
+    async def receive(self, request: Request, name: str) -> Row:
+        """Write a request's body to a file of its own and return how to name it.
+
+        Nothing stays behind when the sender breaks off or the room runs out.
+
+        Raises:
+            NoSpace: The file system would be left with less than the reserve.
+        """
+        plain_name(name, "file")
+        await run_in_threadpool(self._prove_room, _declared_bytes(request), name)
+        upload = secrets.token_hex(16)
+        part = self._folder / f"{upload}.part"
+        self._busy.add(part)
+        try:
+            size = await self._write(request, part, name)
+            await run_in_threadpool(part.rename, self._folder / upload)
+        except OSError as error:
+            raise NoSpace(
+                f"cannot keep the upload of {name}", remedy="make room, then send it again"
+            ) from error
+        finally:
+            self._busy.discard(part)
+            part.unlink(missing_ok=True)
+        return {"file": f"{UPLOADED}{upload}", "name": name, "size_bytes": size}
+
+    def path_of(self, reference: str) -> Path:
+        """Return where the file that `upload:<id>` names lies; raises NoSuchThing."""
+        upload = reference.removeprefix(UPLOADED)
+        path = self._folder / upload
+        if _ID.fullmatch(upload) is None or not path.is_file():
+            raise NoSuchThing(f"there is no {reference}", remedy="send the file again")
+        return path
+
+    def discard_old(self, now: datetime) -> None:
+        """Remove what is left of broken uploads, and what nobody used within a day."""
+        for path in self._folder.iterdir() if self._folder.is_dir() else ():
+            with contextlib.suppress(FileNotFoundError):
+                age_s = now.timestamp() - path.stat().st_mtime
+                abandoned = path.suffix == ".part" and path not in self._busy
+                if abandoned or age_s > _KEPT.total_seconds():
+                    path.unlink()
+
+    async def _write(self, request: Request, part: Path, name: str) -> int:
+        size, buffer = 0, bytearray()
+        descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        with os.fdopen(descriptor, "wb", buffering=0) as file:
+            try:
+                async for chunk in request.stream():
+                    buffer += chunk
+                    size += len(chunk)
+                    if len(buffer) >= _BUFFER_BYTES:
+                        await run_in_threadpool(self._prove_room, len(buffer), name)
+                        await run_in_threadpool(_append, file.fileno(), bytes(buffer))
+                        buffer.clear()
+            except ClientDisconnect as error:
+                raise WrongUsage(f"the upload of {name} broke off after {size} bytes") from error
+            await run_in_threadpool(_append, file.fileno(), bytes(buffer))
+            await run_in_threadpool(os.fsync, file.fileno())
+        return size
+
+    def _prove_room(self, needed_bytes: int, name: str) -> None:
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        free = shutil.disk_usage(self._folder).free
+        if needed_bytes + self._reserve_bytes > free:
+            raise NoSpace(
+                f"cannot take {name}: {needed_bytes} bytes more do not fit into {free} free bytes "
+                f"and leave {self._reserve_bytes} in reserve",
+                remedy="make room in the state folder, then send it again",
+            )
+
+
+def _append(descriptor: int, data: bytes) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[os.write(descriptor, view) :]
+
+
+def _declared_bytes(request: Request) -> int:
+    text = request.headers.get("content-length", "0")
+    if not text.isdecimal():
+        raise WrongUsage(f"Content-Length {text!r} is not a number of bytes")
+    return int(text)
+
+
+def add_upload_route(app: FastAPI, uploads: Uploads, clock: Callable[[], datetime]) -> None:
+    """Give `app` the route that takes files."""
+
+    @app.put(
+        f"{ROOT}/uploads/{{name}}",
+        tags=["upload"],
+        operation_id="upload",
+        summary="Send a file ahead; a later request names it by the answer's `file`.",
+        status_code=201,
+        responses=responses(400, 401, 507),
+        openapi_extra={
+            "requestBody": {
+                "required": True,
+                "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}},
+            }
+        },
+    )
+    async def upload(request: Request, name: str) -> Row:
+        await run_in_threadpool(uploads.discard_old, clock())
+        return await uploads.receive(request, name)

@@ -1,0 +1,324 @@
+"""What real libvirt hosts do to the driver, and the driver to them, beyond the common contract."""
+
+import os
+import signal
+import subprocess
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from metier.domain.errors import OutcomeUnknown, Refused, Unavailable, chain
+from metier.domain.image import Disk, Machine
+from metier.domain.observation import Power
+from metier.drivers.hypervisor.api import GuestSpec, ImageSource
+from metier.drivers.hypervisor.libvirt import Libvirt
+from metier.drivers.hypervisor.libvirt.acceleration import firmware_runs
+from metier.drivers.hypervisor.libvirt.attempt import Attempt
+from metier.drivers.hypervisor.libvirt.configuration import Place
+from metier.drivers.hypervisor.libvirt.event_loop import ensure_event_loop
+from metier.drivers.hypervisor.libvirt.events import Line
+from metier.drivers.hypervisor.libvirt.offer import probe_xml
+from metier.lab.datacentre import LabDatacentre
+from metier.lab.state import LabHost
+from tests.contract.hypervisor_suite import OFFER, TIMEOUT_S, nothing
+from tests.contract.libvirt_testbed import LibvirtTestbed, make_image
+
+pytestmark = pytest.mark.e2e
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LabDatacentre]:
+    with LabDatacentre(tmp_path_factory.mktemp("lab"), [LabHost("host-1")]) as lab:
+        yield lab
+
+
+@pytest.fixture
+def testbed(lab: LabDatacentre, tmp_path: Path) -> Iterator[LibvirtTestbed]:
+    testbed = LibvirtTestbed(lab, tmp_path)
+    yield testbed
+    testbed.clean_up()
+
+
+@pytest.fixture
+def driver(testbed: LibvirtTestbed) -> Libvirt:
+    driver = testbed.open()
+    assert isinstance(driver, Libvirt)
+    driver.define_vm(OFFER, timeout_s=TIMEOUT_S)
+    return driver
+
+
+def guest_of(image: ImageSource, instance: str = "web-1-1") -> GuestSpec:
+    return GuestSpec(instance, image, "web1", b"seed" * 512, {"slot": "web/1"})
+
+
+def large_image(folder: Path, mib: int = 24) -> ImageSource:
+    """Make an image whose file is really this large."""
+    folder.mkdir()
+    raw, file = folder / "raw", folder / "disk-0.qcow2"
+    raw.write_bytes(os.urandom(1 << 20) * mib)
+    subprocess.run(["qemu-img", "convert", "-O", "qcow2", raw, file], check=True)
+    raw.unlink()
+    disk = Disk(file.name, mib << 20, file.stat().st_size, "sha256:0")
+    return ImageSource("large-1", folder, Machine((disk,)))
+
+
+def with_machine(image: ImageSource, bus: str, controller: str = "", **machine: object) -> ImageSource:
+    disks = tuple(replace(disk, bus=bus, controller=controller) for disk in image.machine.disks * 2)
+    return replace(image, machine=Machine(disks, **machine))  # type: ignore[arg-type] # names and values are the test's
+
+
+# --- the machine that an image expects --------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("firmware", "bus", "controller"),
+    [
+        ("bios", "ide", ""),
+        ("bios", "scsi", "lsilogic"),
+        ("bios", "scsi", "lsisas1068"),
+        ("bios", "scsi", "vmpvscsi"),
+        ("bios", "scsi", "virtio-scsi"),
+        ("bios", "sata", ""),
+        ("bios", "virtio", ""),
+        ("uefi", "scsi", "vmpvscsi"),
+        ("uefi", "sata", ""),
+    ],
+)
+def test_a_guest_starts_with_the_machine_of_its_image(
+    testbed: LibvirtTestbed, driver: Libvirt, firmware: str, bus: str, controller: str
+) -> None:
+    image = with_machine(testbed.image("web-1"), bus, controller, firmware=firmware, nic_models=("vmxnet3",))
+    remarks = driver.prepare(1, guest_of(image), nothing, timeout_s=TIMEOUT_S)
+    driver.start(1, timeout_s=TIMEOUT_S)
+    xml = testbed.virsh("dumpxml", testbed.name_of(1))
+    assert remarks == ()
+    assert xml.count(f"bus='{bus}'") >= 2
+    assert "<model type='vmxnet3'/>" in xml
+    assert f"model='{controller}'" in xml
+    assert "urn:metier:vm:1" in xml
+    if firmware == "uefi":
+        assert (testbed.store / "instance-web-1-1.nvram").exists()
+    driver.stop(1, timeout_s=TIMEOUT_S)
+    driver.retire(1, "web-1-1", timeout_s=TIMEOUT_S)
+    assert sorted(path.name for path in testbed.store.iterdir()) == [
+        "image-web-1.0.qcow2",
+        "image-web-1.1.qcow2",
+        "image-web-1.complete",
+    ]
+
+
+def test_what_this_qemu_lacks_is_replaced_and_said(testbed: LibvirtTestbed, driver: Libvirt) -> None:
+    image = with_machine(testbed.image("web-1"), "scsi", "buslogic", nic_models=("vlance",))
+    remarks = driver.prepare(1, guest_of(image), nothing, timeout_s=TIMEOUT_S)
+    assert len(remarks) == 3
+    assert "buslogic" in remarks[0]
+    assert "vlance" in remarks[2]
+    driver.start(1, timeout_s=TIMEOUT_S)
+
+
+def test_several_disks_share_a_controller(testbed: LibvirtTestbed, driver: Libvirt) -> None:
+    disk = testbed.image("web-1").machine.disks[0]
+    for model in ("lsilogic", "vmpvscsi"):
+        disks = tuple(replace(disk, bus="scsi", controller=model) for _ in range(9))
+        key = f"{model}-1"
+        image = replace(make_image(testbed.store.parent / testbed.node[::-1], key), machine=Machine(disks))
+        guest = guest_of(replace(image, key=key), f"{model}-1-1")
+        # The parallel bus has places for seven disks and its controller; the eighth goes to none.
+        if model == "lsilogic":
+            guest = replace(guest, image=replace(guest.image, machine=Machine(disks[:7])))
+        driver.prepare(1, guest, nothing, timeout_s=TIMEOUT_S)
+        driver.start(1, timeout_s=TIMEOUT_S)
+        driver.stop(1, timeout_s=TIMEOUT_S)
+        driver.retire(1, guest.instance, timeout_s=TIMEOUT_S)
+
+
+# --- hardware help ----------------------------------------------------------------------------------
+
+
+def test_firmware_that_runs_to_its_end_is_recognised(testbed: LibvirtTestbed) -> None:
+    """The probe says yes to a guest that really executes: here by emulation, on any machine."""
+    import libvirt
+
+    ensure_event_loop()
+    line = Line(libvirt.open(testbed.settings["url"]), lambda: None)
+    place = Place(testbed.settings["url"], testbed.node, "metier", str(testbed.store))
+    try:
+        xml = probe_xml(place, "pc", accelerated=False)
+        assert firmware_runs(line, Attempt("probe", TIMEOUT_S), xml)
+        endless = xml.replace('rebootTimeout="0"', 'rebootTimeout="65535"')
+        assert not firmware_runs(line, Attempt("probe", TIMEOUT_S), endless)
+        assert not firmware_runs(line, Attempt("probe", TIMEOUT_S), xml.replace('"qemu"', '"kvm"'))
+        assert testbed.virsh("list", "--all", "--name").split() == []
+    finally:
+        line.hang_up()
+
+
+def test_a_host_without_kvm_runs_guests_by_emulation(testbed: LibvirtTestbed, driver: Libvirt) -> None:
+    assert not driver.facts(timeout_s=TIMEOUT_S).accelerated
+    assert "<domain type='qemu'>" in testbed.virsh("dumpxml", testbed.name_of(1))
+
+
+# --- the host is slow, full or gone -----------------------------------------------------------------
+
+
+@contextmanager
+def stopped(testbed: LibvirtTestbed) -> Iterator[None]:
+    """Let the host's daemon hang: it is there and says nothing."""
+    pid = testbed.daemon()
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(pid, signal.SIGCONT)
+
+
+def test_a_daemon_that_hangs_costs_no_more_than_the_deadline(
+    testbed: LibvirtTestbed, driver: Libvirt
+) -> None:
+    with stopped(testbed):
+        with pytest.raises(Unavailable, match="within 0.2 s"):
+            driver.report(timeout_s=0.2)
+        with pytest.raises(Unavailable):
+            driver.start(1, timeout_s=0.2)
+    assert driver.report(timeout_s=TIMEOUT_S).vms[0].power is Power.OFF
+
+
+def test_a_daemon_that_falls_silent_amid_a_change_leaves_its_outcome_unknown(
+    testbed: LibvirtTestbed, driver: Libvirt, tmp_path: Path
+) -> None:
+    pid = testbed.daemon()
+
+    def hang_once(_done: int, _total: int) -> None:
+        os.kill(pid, signal.SIGSTOP)
+
+    guest = guest_of(large_image(tmp_path / "large"))
+    try:
+        with pytest.raises(OutcomeUnknown):
+            driver.prepare(1, guest, hang_once, timeout_s=2.0)
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    driver.prepare(1, guest, nothing, timeout_s=TIMEOUT_S)
+    assert driver.report(timeout_s=TIMEOUT_S).vms[0].instance == guest.instance
+
+
+def test_a_copy_that_was_broken_off_is_made_anew(
+    testbed: LibvirtTestbed, driver: Libvirt, tmp_path: Path
+) -> None:
+    guest = guest_of(large_image(tmp_path / "large"))
+    pid = testbed.daemon()
+    killed = threading.Event()
+
+    def kill_once(_done: int, _total: int) -> None:
+        if not killed.is_set():
+            killed.set()
+            os.kill(pid, signal.SIGKILL)
+
+    with pytest.raises((OutcomeUnknown, Unavailable)):
+        driver.prepare(1, guest, kill_once, timeout_s=TIMEOUT_S)
+    testbed.vanish()
+    testbed.come_back()
+    assert not (testbed.store / "image-large-1.complete").exists()
+    driver.prepare(1, guest, nothing, timeout_s=TIMEOUT_S)
+    copy = testbed.store / "image-large-1.0.qcow2"
+    assert copy.read_bytes() == (tmp_path / "large/disk-0.qcow2").read_bytes()
+
+
+@pytest.fixture
+def small_store(testbed: LibvirtTestbed) -> Iterator[Path]:
+    """Put a file system of 96 MiB under the host's store."""
+    testbed.store.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=96m", "metier-test", testbed.store], check=True)
+    yield testbed.store
+    subprocess.run(["umount", "-l", testbed.store], check=True)
+
+
+@pytest.mark.usefixtures("small_store")
+def test_an_image_without_room_is_refused_with_numbers(
+    testbed: LibvirtTestbed, driver: Libvirt, tmp_path: Path
+) -> None:
+    with pytest.raises(
+        Refused, match=r"it takes 4\d MiB, 64 MiB stay in reserve, 9\d MiB are free"
+    ) as caught:
+        driver.prepare(1, guest_of(large_image(tmp_path / "large", 40)), nothing, timeout_s=TIMEOUT_S)
+    assert caught.value.remedy
+    assert list(testbed.store.iterdir()) == []
+
+
+def test_a_store_that_fills_up_meanwhile_keeps_no_part_of_an_image(
+    testbed: LibvirtTestbed, driver: Libvirt, tmp_path: Path, small_store: Path
+) -> None:
+    filler = small_store / "filler"
+
+    def fill(_done: int, _total: int) -> None:
+        if not filler.exists():
+            with pytest.raises(OSError, match="No space"):
+                filler.write_bytes(b"x" * (96 << 20))
+
+    with pytest.raises(Refused) as caught:
+        driver.prepare(1, guest_of(large_image(tmp_path / "large")), fill, timeout_s=TIMEOUT_S)
+    assert "No space left" in chain(caught.value)
+    assert list(small_store.iterdir()) == [filler]
+    filler.unlink()
+
+
+# --- ownership --------------------------------------------------------------------------------------
+
+
+def test_a_pool_of_our_name_over_another_folder_is_left_alone(
+    testbed: LibvirtTestbed, driver: Libvirt, tmp_path: Path
+) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "precious").write_bytes(b"x")
+    testbed.virsh("pool-create-as", f"metier-{testbed.node}", "dir", "--target", str(elsewhere))
+    try:
+        with pytest.raises(Refused, match="lies over"):
+            driver.prepare(1, guest_of(testbed.image("web-1")), nothing, timeout_s=TIMEOUT_S)
+    finally:
+        testbed.virsh("pool-destroy", f"metier-{testbed.node}")
+    assert [path.name for path in elsewhere.iterdir()] == ["precious"]
+
+
+def test_a_clone_of_one_of_our_vms_is_not_ours(
+    testbed: LibvirtTestbed, driver: Libvirt, tmp_path: Path
+) -> None:
+    xml = testbed.virsh("dumpxml", testbed.name_of(1))
+    uuid = xml.partition("<uuid>")[2].partition("</uuid>")[0]
+    mac = xml.partition("<mac address='")[2].partition("'")[0]
+    clone = xml.replace(testbed.name_of(1), "clone").replace(f"<uuid>{uuid}</uuid>", "")
+    (tmp_path / "clone.xml").write_text(clone.replace(mac, "02:00:00:00:00:01"))
+    testbed.adopt_foreign("clone", tmp_path / "clone.xml")
+    assert [vm.number for vm in driver.report(timeout_s=TIMEOUT_S).vms] == [1]
+
+
+def test_another_site_on_the_same_host_sees_nothing_of_ours(testbed: LibvirtTestbed, driver: Libvirt) -> None:
+    other = Libvirt.open(testbed.node, testbed.settings | {"site": "other"})
+    try:
+        assert other.report(timeout_s=TIMEOUT_S).vms == ()
+        with pytest.raises(Refused, match="mark"):
+            other.start(1, timeout_s=TIMEOUT_S)
+    finally:
+        other.close()
+
+
+def test_saved_memory_does_not_outlive_a_change_of_disks(testbed: LibvirtTestbed, driver: Libvirt) -> None:
+    guest = guest_of(testbed.image("web-1"))
+    driver.prepare(1, guest, nothing, timeout_s=TIMEOUT_S)
+    driver.start(1, timeout_s=TIMEOUT_S)
+    testbed.virsh("managedsave", testbed.name_of(1))
+    driver.retire(1, guest.instance, timeout_s=TIMEOUT_S)
+    assert "no" in testbed.virsh("dominfo", testbed.name_of(1)).partition("Managed save:")[2].split()[0]
+
+
+def test_a_paused_vm_is_neither_on_nor_off_and_goes_on_when_started(
+    testbed: LibvirtTestbed, driver: Libvirt
+) -> None:
+    driver.start(1, timeout_s=TIMEOUT_S)
+    testbed.virsh("suspend", testbed.name_of(1))
+    assert driver.report(timeout_s=TIMEOUT_S).vms[0].power is Power.UNKNOWN
+    driver.start(1, timeout_s=TIMEOUT_S)
+    assert driver.report(timeout_s=TIMEOUT_S).vms[0].power is Power.ON

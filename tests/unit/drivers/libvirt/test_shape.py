@@ -1,0 +1,142 @@
+"""Which virtual hardware an image gets on a host, and what is said of what it does not get."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from metier.domain.errors import Refused
+from metier.domain.image import Disk, Machine
+from metier.drivers.hypervisor.libvirt.shape import Offers, PlacedDisk, Shape, shape_for
+
+# What a stock QEMU 7 offers.
+BUSES = {"pc": {"ide", "scsi", "virtio", "sata"}, "q35": {"scsi", "virtio", "sata"}}
+MODELS = {
+    "scsi": {"lsilogic", "lsisas1068", "vmpvscsi", "virtio-scsi"},
+    "nic": {"e1000", "e1000e", "rtl8139", "virtio", "vmxnet3", "pcnet"},
+}
+
+
+def stock(machine: str, kind: str, model: str) -> bool:
+    return model in (BUSES[machine] if kind == "bus" else MODELS[kind])
+
+
+def without(*lacking: str) -> Offers:
+    return lambda machine, kind, model: model not in lacking and stock(machine, kind, model)
+
+
+def a_disk(bus: str = "virtio", controller: str = "") -> Disk:
+    return Disk("disk.qcow2", 1 << 30, 1 << 20, "sha256:0", bus, controller)
+
+
+def shape(
+    *disks: Disk,
+    nics: tuple[str, ...] = ("virtio",),
+    count: int = 1,
+    offers: Offers = stock,
+    firmware: str = "bios",
+) -> Shape:
+    return shape_for(Machine(disks, firmware, nics), count, offers, has_uefi=True)
+
+
+def test_what_the_host_has_is_honoured_without_a_word() -> None:
+    given = shape(a_disk("scsi", "lsilogic"), a_disk("ide"), nics=("vmxnet3", "e1000"), count=2)
+    assert given.disks == (PlacedDisk("scsi", "sda", "lsilogic"), PlacedDisk("ide", "hda"))
+    assert given.nics == ("vmxnet3", "e1000")
+    assert (given.machine, given.cdrom_bus, given.remarks) == ("pc", "ide", ())
+
+
+def test_uefi_goes_with_the_newer_machine_and_its_cdrom_bus() -> None:
+    given = shape(a_disk("sata"), firmware="uefi")
+    assert (given.machine, given.firmware, given.cdrom_bus) == ("q35", "uefi", "sata")
+
+
+def test_uefi_without_firmware_on_the_host_is_refused_with_a_remedy() -> None:
+    with pytest.raises(Refused, match="no UEFI firmware") as caught:
+        shape_for(Machine((a_disk(),), "uefi"), 1, stock, has_uefi=False)
+    assert "ovmf" in caught.value.remedy
+
+
+@pytest.mark.parametrize(
+    ("disk", "lacking", "bus", "controller"),
+    [
+        (a_disk("scsi", "buslogic"), (), "scsi", "lsilogic"),
+        (a_disk("scsi", "lsilogic"), ("lsilogic",), "scsi", "lsisas1068"),
+        (a_disk("scsi", "vmpvscsi"), ("vmpvscsi",), "scsi", "virtio-scsi"),
+        (a_disk("scsi", "lsilogic"), ("scsi",), "virtio", ""),
+        (a_disk("ide"), ("ide",), "sata", ""),
+        (a_disk("nvme"), (), "virtio", ""),
+    ],
+)
+def test_a_disk_gets_the_nearest_and_a_remark(
+    disk: Disk, lacking: tuple[str, ...], bus: str, controller: str
+) -> None:
+    given = shape(disk, offers=without(*lacking))
+    assert (given.disks[0].bus, given.disks[0].controller) == (bus, controller)
+    assert len(given.remarks) == 1
+
+
+@pytest.mark.parametrize(
+    ("model", "lacking", "instead"),
+    [
+        ("vmxnet3", ("vmxnet3",), "e1000e"),
+        ("vlance", (), "pcnet"),
+        ("rtl8139", ("rtl8139",), "e1000"),
+        ("e1000", ("e1000", "e1000e", "rtl8139"), "virtio"),
+        ("ne2k_isa", (), "e1000"),
+    ],
+)
+def test_a_network_interface_gets_the_nearest_and_a_remark(
+    model: str, lacking: tuple[str, ...], instead: str
+) -> None:
+    given = shape(nics=(model,), offers=without(*lacking))
+    assert given.nics == (instead,)
+    assert len(given.remarks) == 1
+    assert model in given.remarks[0]
+    assert instead in given.remarks[0]
+
+
+def test_the_vm_decides_how_many_interfaces_there_are() -> None:
+    fewer = shape(nics=("e1000", "virtio"), count=1)
+    assert fewer.nics == ("e1000",)
+    assert fewer.remarks == ("the image has 2 network interfaces and the VM has 1",)
+    more = shape(nics=("e1000",), count=3)
+    assert (more.nics, more.remarks) == (("e1000",) * 3, ())
+
+
+def test_a_fourth_ide_disk_goes_where_there_is_room() -> None:
+    given = shape(*[a_disk("ide")] * 4)
+    assert [disk.bus for disk in given.disks] == ["ide", "ide", "ide", "sata"]
+    assert len(given.remarks) == 1
+
+
+def test_too_many_disks_are_refused() -> None:
+    with pytest.raises(Refused, match="27 disks"):
+        shape(*[a_disk()] * 27)
+
+
+def test_windows_reads_its_clock_as_local_time() -> None:
+    assert shape_for(Machine((), guest_os="win2000pro"), 0, stock, has_uefi=False).local_time
+    assert not shape_for(Machine((), guest_os="debian12-64"), 0, stock, has_uefi=False).local_time
+
+
+words = st.sampled_from(
+    ["ide", "sata", "scsi", "virtio", "lsilogic", "buslogic", "e1000", "vmxnet3", "odd", ""]
+)
+
+
+@given(
+    disks=st.lists(st.tuples(words, words), max_size=8),
+    nics=st.lists(words, max_size=4),
+    count=st.integers(0, 4),
+    lacking=st.sets(words, max_size=5),
+    firmware=st.sampled_from(["bios", "uefi", "odd"]),
+)
+def test_whatever_is_asked_for_every_disk_and_interface_gets_one_place(
+    disks: list[tuple[str, str]], nics: list[str], count: int, lacking: set[str], firmware: str
+) -> None:
+    placed = [a_disk(bus, controller) for bus, controller in disks]
+    given = shape(*placed, nics=tuple(nics), count=count, offers=without(*lacking), firmware=firmware)
+    assert len(given.disks) == len(disks)
+    assert len({disk.target for disk in given.disks}) == len(disks)
+    assert len(given.nics) == count
+    assert all(bool(disk.controller) == (disk.bus == "scsi") for disk in given.disks)

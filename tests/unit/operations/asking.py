@@ -1,0 +1,71 @@
+"""Calls operations by the words of their commands, as the API and the command line do."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from metier.domain.fleet import Fleet
+from metier.domain.plan import Plan, Waiting
+from metier.operations import load_operations
+from metier.operations.registry import Caller, Outcome, Row, View, operation
+from tests.builders import NOW
+
+load_operations()
+
+ALICE = Caller("alice", NOW)
+
+
+@dataclass
+class FakeServices:
+    """A journal in memory, and consoles that have an address."""
+
+    events: list[Row] = field(default_factory=list)
+    asked: list[dict[str, Any]] = field(default_factory=list)
+
+    def journal(self, *, after: int, limit: int, subject: str | None, newest: bool) -> Sequence[Row]:
+        self.asked.append({"after": after, "limit": limit, "subject": subject, "newest": newest})
+        chosen = [row for row in self.events if subject in (None, row["subject"]) and row["id"] > after]
+        return chosen[-limit:] if newest else chosen[:limit]
+
+    def console(self, node: str) -> str:
+        return f"vnc://{node}"
+
+
+def a_view(
+    fleet: Fleet,
+    *,
+    waiting: Mapping[str, Sequence[str]] | None = None,
+    plan: Plan | None = None,
+    services: FakeServices | None = None,
+) -> View:
+    """Return what readers see of `fleet`; `waiting` gives sentences by subject."""
+    sentences = {
+        subject: tuple(Waiting(subject, why, "R-ALLOC-5") for why in whys)
+        for subject, whys in (waiting or {}).items()
+    }
+    return View(fleet, plan or Plan(), sentences, NOW, services or FakeServices())
+
+
+def ask(fleet: Fleet, noun: str, verb: str, /, *, view: View | None = None, **arguments: Any) -> Any:
+    """Return what a reading operation answers."""
+    found = operation(noun, verb)
+    assert found.read is not None
+    return found.read(view or a_view(fleet), found.arguments_type(**arguments))
+
+
+def change(
+    fleet: Fleet, noun: str, verb: str, /, *, caller: Caller = ALICE, **arguments: Any
+) -> tuple[Fleet, Outcome]:
+    """Carry out a changing operation; returns the fleet as it is afterwards, and the answer."""
+    found = operation(noun, verb)
+    assert found.change is not None
+    draft = fleet.edit()
+    outcome = found.change(draft, found.arguments_type(**arguments), caller)
+    return draft.freeze(), outcome
+
+
+def still(fleet: Fleet, noun: str, verb: str, /, *, view: View | None = None, **arguments: Any) -> list[str]:
+    """Return what `--wait` would still wait for."""
+    found = operation(noun, verb)
+    assert found.settled is not None
+    return list(found.settled(view or a_view(fleet), found.arguments_type(**arguments)))

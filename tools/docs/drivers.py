@@ -1,0 +1,58 @@
+"""The drivers that come with Metier: what they can do and what there is to set."""
+
+import inspect
+from collections.abc import Iterable
+from importlib.metadata import distribution
+
+from metier.drivers.registry import GROUPS
+from metier.drivers.settings import describe_settings
+from tools.docs import markdown as md
+
+_INTRODUCTION = """
+A driver is found by its entry point, so a package of somebody else's can bring more of them; this page
+lists those of Metier itself.  `metier node add` and `metier node edit` take a driver's name with `--vmm`
+or `--power`, and its settings with `--vmm-setting` and `--power-setting` (`--url` is short for
+`--vmm-setting url=`).  Every driver keeps the protocol in the `api.py` of its family and passes that
+family's suite in `tests/contract/`.
+"""
+_TITLES = {"hypervisor": "VM managers", "power": "Power controllers", "collector": "Collectors"}
+_USES = {
+    "collector": "A collector is named on an image or a tier with `--collector`: `ping`, `tcp:PORT` or "
+    "`http:PORT/PATH`.  The others must have answered within the node's startup time.",
+}
+_FAKES = "It stands in for devices in memory, for tests and for the simulator; it switches nothing real."
+
+
+def drivers_page() -> str:
+    """Return the page."""
+    blocks = [_INTRODUCTION]
+    for family, group in GROUPS.items():
+        blocks.append(f"## {_TITLES.get(family, family)}")
+        for name, driver in sorted(_installed(group)):
+            blocks += _about(name, driver)
+    return md.page("Drivers", *blocks)
+
+
+def _installed(group: str) -> Iterable[tuple[str, type]]:
+    """Yield Metier's own drivers of a group; others that are installed here are left out."""
+    for point in distribution("metier").entry_points:
+        if point.group == group:
+            yield point.name, point.load()
+
+
+def _about(name: str, driver: type) -> list[str]:
+    blocks = [f"### {name}", inspect.cleandoc(driver.__doc__ or "")]
+    if name == "fake":
+        blocks.append(_FAKES)
+    capabilities = getattr(driver, "CAPABILITIES", None)
+    if capabilities is not None:
+        words = ", ".join(md.code(word) for word in sorted(capabilities)) or "none beyond the core"
+        blocks.append(f"Capabilities: {words}.")
+    settings = getattr(driver, "SETTINGS", None)
+    if settings is not None:
+        rows = [
+            [md.code(row.name), row.about, "required" if row.default is None else md.code(row.default), md.code(row.example)]
+            for row in describe_settings(settings)
+        ]
+        blocks.append(md.table(["setting", "meaning", "default", "example"], rows))
+    return blocks

@@ -1,0 +1,129 @@
+"""Which tests prove what: found by the rule and acceptance numbers that they name.
+
+A test names `R-SHRINK-2` anywhere in it, and `S47` or `P21` in a docstring or a
+comment; so does the comment right above it.  What a module's own docstring or a
+comment outside all functions names, the whole file proves.  `S52-S56` names five.
+"""
+
+import ast
+import io
+import re
+import tokenize
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+from tools.docs.places import ROOT
+
+RULE = re.compile(r"\bR-[A-Z]{3,}(?:-\d+)?\b")
+_NUMBER = re.compile(r"\b([SP])([1-9]\d?)(?:\s?[-–…]\s?(?:\1)([1-9]\d?))?\b")
+
+Span = tuple[int, int]
+"""First and last line, both counted."""
+
+
+class Proof(NamedTuple):
+    """One test, or with an empty name all tests of a file."""
+
+    path: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"`{self.path}`" + (f" {self.name}" if self.name else "")
+
+
+class Naming(NamedTuple):
+    """A number, and the line of the file that names it."""
+
+    number: str
+    line: int
+
+
+def collect(root: Path = ROOT) -> Mapping[str, tuple[Proof, ...]]:
+    """Return the proofs of every rule and acceptance number that tests name, in file order."""
+    found: dict[str, dict[Proof, None]] = {}
+    for path in test_files(root):
+        text = path.read_text(encoding="utf-8")
+        for number, proof in proofs_in(path.relative_to(root).as_posix(), text):
+            found.setdefault(number, {})[proof] = None
+    return {number: _without_parts(proofs) for number, proofs in found.items()}
+
+
+def test_files(root: Path = ROOT) -> list[Path]:
+    """Return the files that hold tests, the suites of contracts too; style tests prove no behaviour."""
+    files = [*(root / "tests").rglob("test_*.py"), *(root / "tests").rglob("*_suite.py")]
+    return sorted(path for path in files if "tidy" not in path.parts)
+
+
+def proofs_in(path: str, text: str) -> Iterator[tuple[str, Proof]]:
+    """Yield what one file names, with the test that names it."""
+    tree = ast.parse(text)
+    comments = _comments(text)
+    tests = _tests(tree, comments)
+    functions = [(node.lineno, node.end_lineno or 0) for node in ast.walk(tree) if _is_function(node)]
+    namings = [*_in_words(tree, comments), *(_rules(text))]
+    for naming in sorted(set(namings), key=lambda naming: naming.line):
+        test = next((name for (first, last), name in tests if first <= naming.line <= last), None)
+        if test is not None:
+            yield naming.number, Proof(path, test)
+        elif not any(first <= naming.line <= last for first, last in functions) and _is_outside(naming, text):
+            yield naming.number, Proof(path, "")
+
+
+def _tests(tree: ast.Module, comments: Mapping[int, str]) -> list[tuple[Span, str]]:
+    """Return the tests of a file, each from the comment above it to its end."""
+    tests = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef) and node.name.startswith("test_"):
+            first = min([node.lineno, *(decorator.lineno for decorator in node.decorator_list)])
+            while first - 1 in comments:
+                first -= 1
+            tests.append(((first, node.end_lineno or node.lineno), node.name))
+    return tests
+
+
+def _in_words(tree: ast.Module, comments: Mapping[int, str]) -> Iterator[Naming]:
+    """Yield what docstrings and comments name."""
+    for line, comment in comments.items():
+        yield from (Naming(number, line) for number in numbers_in(comment))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            docstring = ast.get_docstring(node)
+            if docstring is not None:
+                yield from (Naming(number, node.body[0].lineno) for number in numbers_in(docstring))
+
+
+def numbers_in(words: str) -> list[str]:
+    """Return the acceptance numbers that a text names, ranges in full."""
+    numbers = []
+    for match in _NUMBER.finditer(words):
+        first, last = int(match[2]), int(match[3] or match[2])
+        numbers += [f"{match[1]}{number}" for number in range(first, last + 1)]
+    return numbers
+
+
+def _rules(text: str) -> Iterator[Naming]:
+    for number, line in enumerate(text.splitlines(), 1):
+        yield from (Naming(rule, number) for rule in RULE.findall(line))
+
+
+def _is_outside(naming: Naming, text: str) -> bool:
+    """Tell whether a line outside functions is prose: code there names rules for other reasons."""
+    line = text.splitlines()[naming.line - 1].strip()
+    return not RULE.fullmatch(naming.number) or line.startswith(("#", '"""')) or "=" not in line
+
+
+def _comments(text: str) -> dict[int, str]:
+    tokens = tokenize.generate_tokens(io.StringIO(text).readline)
+    return {token.start[0]: token.string for token in tokens if token.type == tokenize.COMMENT}
+
+
+def _is_function(node: ast.AST) -> bool:
+    return isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+
+
+def _without_parts(proofs: Iterable[Proof]) -> tuple[Proof, ...]:
+    """Leave out the tests of a file that proves it as a whole."""
+    listed = list(proofs)
+    whole = {proof.path for proof in listed if not proof.name}
+    return tuple(proof for proof in listed if not proof.name or proof.path not in whole)
