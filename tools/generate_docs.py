@@ -12,21 +12,20 @@ def main() -> int:
     checking = parser.parse_args().check
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
     from tools.docs.places import REFERENCE
-    from tools.docs.reference import UnprovedError, pages, stale, write
+    from tools.docs.reference import faults, pages, stale, write
 
-    try:
-        wanted = pages()
-    except UnprovedError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+    unproved = faults()
+    for fault in unproved:
+        print(f"error: {fault}", file=sys.stderr)
+    wanted = pages()
     if not checking:
         for name in write(REFERENCE, wanted):
             print(f"docs/reference/{name}")
-        return 0
+        return 1 if unproved else 0
     found = stale(REFERENCE, wanted)
     for name in found:
         print(f"docs/reference/{name}: error: stale, run: make docs", file=sys.stderr)
-    return 1 if found else 0
+    return 1 if found or unproved else 0
 
 
 if __name__ == "__main__":

@@ -63,8 +63,7 @@ def backup(state: Path, out: BinaryIO) -> None:
     """Write a consistent copy of everything kept for `state`; a controller may run meanwhile."""
     store = open_store(database(state))
     try:
-        for line in store.backup():
-            out.write(line)
+        out.writelines(store.backup())
     finally:
         store.close()
 

@@ -25,9 +25,11 @@ from metier.drivers.hypervisor.libvirt.offer import probe_xml
 from metier.lab.datacentre import LabDatacentre
 from metier.lab.state import LabHost
 from tests.contract.hypervisor_suite import OFFER, TIMEOUT_S, nothing
-from tests.contract.libvirt_testbed import LibvirtTestbed, make_image
+from tests.contract.libvirt_testbed import LibvirtTestbed
 
 pytestmark = pytest.mark.e2e
+
+IMAGE_FILES = ["image-web-1.0.qcow2", "image-web-1.1.qcow2", "image-web-1.complete"]
 
 
 @pytest.fixture(scope="module")
@@ -74,41 +76,28 @@ def with_machine(image: ImageSource, bus: str, controller: str = "", **machine: 
 # --- the machine that an image expects --------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("firmware", "bus", "controller"),
-    [
+def test_a_guest_starts_with_the_machine_of_its_image(testbed: LibvirtTestbed, driver: Libvirt) -> None:
+    machines = (
         ("bios", "ide", ""),
         ("bios", "scsi", "lsilogic"),
-        ("bios", "scsi", "lsisas1068"),
-        ("bios", "scsi", "vmpvscsi"),
-        ("bios", "scsi", "virtio-scsi"),
         ("bios", "sata", ""),
-        ("bios", "virtio", ""),
         ("uefi", "scsi", "vmpvscsi"),
-        ("uefi", "sata", ""),
-    ],
-)
-def test_a_guest_starts_with_the_machine_of_its_image(
-    testbed: LibvirtTestbed, driver: Libvirt, firmware: str, bus: str, controller: str
-) -> None:
-    image = with_machine(testbed.image("web-1"), bus, controller, firmware=firmware, nic_models=("vmxnet3",))
-    remarks = driver.prepare(1, guest_of(image), nothing, timeout_s=TIMEOUT_S)
-    driver.start(1, timeout_s=TIMEOUT_S)
-    xml = testbed.virsh("dumpxml", testbed.name_of(1))
-    assert remarks == ()
-    assert xml.count(f"bus='{bus}'") >= 2
-    assert "<model type='vmxnet3'/>" in xml
-    assert f"model='{controller}'" in xml
-    assert "urn:metier:vm:1" in xml
-    if firmware == "uefi":
-        assert (testbed.store / "instance-web-1-1.nvram").exists()
-    driver.stop(1, timeout_s=TIMEOUT_S)
-    driver.retire(1, "web-1-1", timeout_s=TIMEOUT_S)
-    assert sorted(path.name for path in testbed.store.iterdir()) == [
-        "image-web-1.0.qcow2",
-        "image-web-1.1.qcow2",
-        "image-web-1.complete",
-    ]
+    )
+    for firmware, bus, controller in machines:
+        image = with_machine(
+            testbed.image("web-1"), bus, controller, firmware=firmware, nic_models=("vmxnet3",)
+        )
+        assert driver.prepare(1, guest_of(image), nothing, timeout_s=TIMEOUT_S) == ()
+        driver.start(1, timeout_s=TIMEOUT_S)
+        xml = testbed.virsh("dumpxml", testbed.name_of(1))
+        assert xml.count(f"bus='{bus}'") >= len(image.machine.disks)
+        assert "<model type='vmxnet3'/>" in xml
+        assert f"model='{controller}'" in xml or not controller
+        nvram = testbed.store / "instance-web-1-1.nvram"
+        assert nvram.exists() == (firmware == "uefi")
+        driver.stop(1, timeout_s=TIMEOUT_S)
+        driver.retire(1, "web-1-1", timeout_s=TIMEOUT_S)
+        assert sorted(path.name for path in testbed.store.iterdir()) == IMAGE_FILES
 
 
 def test_what_this_qemu_lacks_is_replaced_and_said(testbed: LibvirtTestbed, driver: Libvirt) -> None:
@@ -117,23 +106,16 @@ def test_what_this_qemu_lacks_is_replaced_and_said(testbed: LibvirtTestbed, driv
     assert len(remarks) == 3
     assert "buslogic" in remarks[0]
     assert "vlance" in remarks[2]
+
+
+def test_more_disks_than_a_controller_takes_get_a_second_one(
+    testbed: LibvirtTestbed, driver: Libvirt
+) -> None:
+    image = testbed.image("web-1")
+    disks = tuple(replace(image.machine.disks[0], bus="scsi", controller="lsilogic") for _ in range(9))
+    driver.prepare(1, guest_of(replace(image, machine=Machine(disks))), nothing, timeout_s=TIMEOUT_S)
     driver.start(1, timeout_s=TIMEOUT_S)
-
-
-def test_several_disks_share_a_controller(testbed: LibvirtTestbed, driver: Libvirt) -> None:
-    disk = testbed.image("web-1").machine.disks[0]
-    for model in ("lsilogic", "vmpvscsi"):
-        disks = tuple(replace(disk, bus="scsi", controller=model) for _ in range(9))
-        key = f"{model}-1"
-        image = replace(make_image(testbed.store.parent / testbed.node[::-1], key), machine=Machine(disks))
-        guest = guest_of(replace(image, key=key), f"{model}-1-1")
-        # The parallel bus has places for seven disks and its controller; the eighth goes to none.
-        if model == "lsilogic":
-            guest = replace(guest, image=replace(guest.image, machine=Machine(disks[:7])))
-        driver.prepare(1, guest, nothing, timeout_s=TIMEOUT_S)
-        driver.start(1, timeout_s=TIMEOUT_S)
-        driver.stop(1, timeout_s=TIMEOUT_S)
-        driver.retire(1, guest.instance, timeout_s=TIMEOUT_S)
+    assert testbed.virsh("dumpxml", testbed.name_of(1)).count("model='lsilogic'") == 2
 
 
 # --- hardware help ----------------------------------------------------------------------------------
@@ -150,7 +132,7 @@ def test_firmware_that_runs_to_its_end_is_recognised(testbed: LibvirtTestbed) ->
         xml = probe_xml(place, "pc", accelerated=False)
         assert firmware_runs(line, Attempt("probe", TIMEOUT_S), xml)
         endless = xml.replace('rebootTimeout="0"', 'rebootTimeout="65535"')
-        assert not firmware_runs(line, Attempt("probe", TIMEOUT_S), endless)
+        assert not firmware_runs(line, Attempt("probe", TIMEOUT_S), endless, patience_s=1.0)
         assert not firmware_runs(line, Attempt("probe", TIMEOUT_S), xml.replace('"qemu"', '"kvm"'))
         assert testbed.virsh("list", "--all", "--name").split() == []
     finally:
@@ -180,7 +162,7 @@ def test_a_daemon_that_hangs_costs_no_more_than_the_deadline(
     testbed: LibvirtTestbed, driver: Libvirt
 ) -> None:
     with stopped(testbed):
-        with pytest.raises(Unavailable, match="within 0.2 s"):
+        with pytest.raises(Unavailable, match=r"within 0\.2 s"):
             driver.report(timeout_s=0.2)
         with pytest.raises(Unavailable):
             driver.start(1, timeout_s=0.2)
@@ -228,28 +210,29 @@ def test_a_copy_that_was_broken_off_is_made_anew(
 
 
 @pytest.fixture
-def small_store(testbed: LibvirtTestbed) -> Iterator[Path]:
-    """Put a file system of 96 MiB under the host's store."""
+def small_store(testbed: LibvirtTestbed) -> Path:
+    """Put a file system of 96 MiB under the host's store, where only the host sees it."""
     testbed.store.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=96m", "metier-test", testbed.store], check=True)
-    yield testbed.store
-    subprocess.run(["umount", "-l", testbed.store], check=True)
+    daemon = testbed.daemon()
+    mount = ("mount", "-t", "tmpfs", "-o", "size=96m", "metier-test", testbed.store)
+    subprocess.run(["nsenter", "--mount", "--target", str(daemon), *mount], check=True)
+    # It goes with the host.
+    return Path(f"/proc/{daemon}/root") / testbed.store.relative_to("/")
 
 
-@pytest.mark.usefixtures("small_store")
 def test_an_image_without_room_is_refused_with_numbers(
-    testbed: LibvirtTestbed, driver: Libvirt, tmp_path: Path
+    driver: Libvirt, tmp_path: Path, small_store: Path
 ) -> None:
     with pytest.raises(
         Refused, match=r"it takes 4\d MiB, 64 MiB stay in reserve, 9\d MiB are free"
     ) as caught:
         driver.prepare(1, guest_of(large_image(tmp_path / "large", 40)), nothing, timeout_s=TIMEOUT_S)
     assert caught.value.remedy
-    assert list(testbed.store.iterdir()) == []
+    assert list(small_store.iterdir()) == []
 
 
 def test_a_store_that_fills_up_meanwhile_keeps_no_part_of_an_image(
-    testbed: LibvirtTestbed, driver: Libvirt, tmp_path: Path, small_store: Path
+    driver: Libvirt, tmp_path: Path, small_store: Path
 ) -> None:
     filler = small_store / "filler"
 

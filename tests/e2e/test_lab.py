@@ -15,9 +15,12 @@ import pytest
 
 from metier.lab import datacentre
 from metier.lab.datacentre import HostAccess, LabDatacentre
+from metier.lab.errors import LabError
 from metier.lab.guest import build_guest
+from metier.lab.guest_process import host_processes
 from metier.lab.host import HostFolder, read_init
-from metier.lab.identity import ProcessIdentity, is_running
+from metier.lab.identity import PROC, ProcessIdentity, end_process, identify, is_running
+from metier.lab.state import LabHost
 from metier.lab.waiting import wait_until
 
 pytestmark = [
@@ -111,6 +114,31 @@ def test_a_lab_runs_real_guests_on_real_hosts_and_leaves_nothing(tmp_path: Path)
     nothing_is_left(lab, tmp_path, processes)
 
 
+def test_what_goes_wrong_in_a_lab_is_said_and_cured(tmp_path: Path) -> None:
+    with LabDatacentre(tmp_path, [LabHost("host-1")]) as lab:
+        host = lab.host("host-1")
+        with pytest.raises(LabError, match="there is one"):
+            datacentre.up(tmp_path, 1)
+        assert datacentre.status(tmp_path).state == "up"
+        first = recorded_processes(lab)
+
+        (daemon,) = processes_named(lab, "libvirtd")
+        assert end_process(daemon, timeout_s=5)
+        refusal = refused(host, "on")
+        assert "cannot use host-1: its libvirt daemon has ended" in refusal
+        assert "power it off and on again" in refusal
+        assert switch(host, "status") == "on\n"
+        switch(host, "off")
+        switch(host, "on")
+        assert recorded_processes(lab) != first
+        assert not any(is_running(process) for process in first)
+
+        with subprocess.Popen(lab.command_in_site(["cat"]), stdin=subprocess.PIPE) as controller:
+            lab.down()
+            assert controller.wait(10) < 0
+    nothing_is_left(lab, tmp_path, first)
+
+
 # --- The parts of the story
 
 
@@ -150,7 +178,7 @@ def a_host_without_power_takes_its_guests_along_and_no_others(
     assert not is_running(process)
     assert fetch(lab, "198.18.0.61", "health") == ""
     assert not responds(lab, str(gone.host.address))
-    assert not gone.host.url or not HostFolder(gone.host.folder).socket.exists()
+    assert not HostFolder(gone.host.folder).socket.exists()
     assert taps(gone.host) == []
 
     assert responds(lab, str(alive.host.address))
@@ -181,7 +209,7 @@ def nothing_is_left(lab: LabDatacentre, folder: Path, processes: list[ProcessIde
     namespaces = [path.name for path in Path("/run/netns").iterdir()]
     assert not [name for name in namespaces if name.startswith(lab.site_namespace.removesuffix("net"))]
     assert str(folder) not in Path("/proc/self/mountinfo").read_text()
-    assert list((folder / "lab").iterdir()) == []
+    assert not [path for path in folder.rglob("*") if path.name in ("lab.json", "host-1", "site")]
 
 
 # --- What the parts are made of
@@ -215,8 +243,7 @@ def write_seed(path: Path, name: str, network: str, user_data: str) -> None:
     image.new(interchange_level=3, joliet=3, rock_ridge="1.09", vol_ident="cidata")
     for number, (file, text) in enumerate(files.items()):
         data = text.encode()
-        place = {"iso_path": f"/F{number}.;1", "rr_name": file, "joliet_path": f"/{file}"}
-        image.add_fp(io.BytesIO(data), len(data), **place)
+        image.add_fp(io.BytesIO(data), len(data), f"/F{number}.;1", rr_name=file, joliet_path=f"/{file}")
     image.write(str(path))
     image.close()
 
@@ -224,19 +251,35 @@ def write_seed(path: Path, name: str, network: str, user_data: str) -> None:
 def fetch(lab: LabDatacentre, address: str, page: str) -> str:
     """Return what a guest serves, as seen from inside the site; nothing if it does not answer."""
     argv = lab.command_in_site([sys.executable, "-c", FETCH, f"http://{address}/{page}"])
-    return subprocess.run(argv, capture_output=True, text=True, timeout=30).stdout.strip()
+    return subprocess.run(argv, check=False, capture_output=True, text=True, timeout=30).stdout.strip()
 
 
 def responds(lab: LabDatacentre, address: str) -> bool:
     """Tell whether something answers a ping, as seen from inside the site."""
     argv = lab.command_in_site(["ping", "-c", "1", "-W", "1", address])
-    return subprocess.run(argv, capture_output=True, timeout=30).returncode == 0
+    return subprocess.run(argv, check=False, capture_output=True, timeout=30).returncode == 0
 
 
 def switch(host: HostAccess, verb: str) -> str:
     """Use the host's power switch as Metier would, and return what it says."""
     argv = host.power_command(verb)  # type: ignore[arg-type]
     return subprocess.run(argv, check=True, capture_output=True, text=True, timeout=90).stdout
+
+
+def refused(host: HostAccess, verb: str) -> str:
+    """Return what the host's power switch says when it fails."""
+    argv = host.power_command(verb)  # type: ignore[arg-type]
+    done = subprocess.run(argv, check=False, capture_output=True, text=True, timeout=90)
+    assert done.returncode == 1
+    return done.stderr
+
+
+def processes_named(lab: LabDatacentre, name: str) -> list[ProcessIdentity]:
+    """Return the processes of the lab's hosts that run a program."""
+    inits = recorded_processes(lab)
+    numbers = [pid for init in inits for pid in host_processes(init)]
+    named = [pid for pid in numbers if (PROC / str(pid) / "comm").read_text().strip() == name]
+    return [found for found in map(identify, named) if found is not None]
 
 
 def taps(host: HostAccess) -> list[str]:

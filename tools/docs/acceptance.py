@@ -32,7 +32,7 @@ class Row(NamedTuple):
 
 def rows() -> list[Row]:
     """Return every statement, in the order of the lists."""
-    content = tomllib.loads(ACCEPTANCE.read_text(encoding="utf-8"))
+    content = tomllib.loads(ACCEPTANCE.read_text(encoding="utf-8"))["statements"]
     return [Row(number, *(words + [""])[:3]) for number, words in content.items()]
 
 

@@ -57,8 +57,21 @@ def description() -> Document:
 
 
 def openapi_file(document: Document) -> str:
-    """Return the document as the file has it."""
-    return json.dumps(document, indent=1, ensure_ascii=False) + "\n"
+    """Return the document as the file has it: a line for each route and each schema."""
+    parts = [f"{_compact(key)}: {_opened(value, depth=2)}" for key, value in document.items()]
+    return "{\n" + ",\n".join(parts) + "\n}\n"
+
+
+def _opened(value: Any, depth: int) -> str:
+    """Return JSON with the keys of its outer objects on lines of their own."""
+    if depth == 0 or not isinstance(value, dict) or not value:
+        return _compact(value)
+    inner = ",\n".join(f"{_compact(key)}: {_opened(below, depth - 1)}" for key, below in value.items())
+    return "{\n" + inner + "\n}"
+
+
+def _compact(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=(", ", ": "))
 
 
 def api_page(document: Document) -> str:
@@ -67,7 +80,7 @@ def api_page(document: Document) -> str:
     errors = md.table(["status", "when"], _ERRORS)
     shape = 'An error is `{"error": {"code": …, "message": …, "remedy": …}}`.'
     blocks += ["## Errors", shape, errors]
-    by_tag: dict[str, list[list[str]]] = {}
+    by_tag: dict[str, list[list[str]]] = {tag["name"]: [] for tag in document["tags"]}
     for tag, row in _routes(document):
         by_tag.setdefault(tag, []).append(row)
     for tag, rows in by_tag.items():
@@ -87,13 +100,20 @@ def _routes(document: Document) -> Iterator[tuple[str, list[str]]]:
 
 
 def _body(document: Document, about: Document) -> list[str]:
-    """Return the names in a route's JSON body, those that must be given first and bold."""
+    """Return the names in a route's JSON body, those that must be given first."""
     content = about.get("requestBody", {}).get("content", {}).get("application/json", {})
-    schema = content.get("schema", {})
-    name = schema.get("$ref", "").rpartition("/")[2]
-    schema = document.get("components", {}).get("schemas", {}).get(name, schema)
+    schema = _resolved(document, content.get("schema", {}))
     required = schema.get("required", [])
     return [*required, *(name for name in schema.get("properties", {}) if name not in required)]
+
+
+def _resolved(document: Document, schema: Document) -> Document:
+    """Return the schema that a reference, or a choice between one and nothing, means."""
+    for choice in (schema, *schema.get("anyOf", ()), *schema.get("allOf", ())):
+        if "$ref" in choice:
+            found: Document = document["components"]["schemas"][choice["$ref"].rpartition("/")[2]]
+            return found
+    return schema
 
 
 def _route_order(row: list[str]) -> tuple[str, str]:

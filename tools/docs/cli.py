@@ -6,11 +6,9 @@ from typing import Any
 
 import click
 
-from metier.cli.commands import command_of
-from metier.cli.handmade import COMMANDS
 from metier.cli.manual import CCCAPTURE, CCIMPORT
 from metier.cli.nouns import SECTIONS
-from metier.operations.registry import Operation
+from metier.cli.root import Root
 from tools.docs import markdown as md
 from tools.docs.operations import operations
 
@@ -56,30 +54,29 @@ def cli_page() -> str:
 
 
 def _about_word(word: str, line: str) -> list[str]:
-    found = [operation for operation in operations().values() if word in (operation.noun, _lone(operation))]
-    if found and found[0].noun:
-        blocks = [f"### {word}", line]
-        for operation in found:
-            blocks += _about_operation(operation, level=4)
-        return blocks
-    if found:
-        return _about_operation(found[0], level=3)
-    command = COMMANDS[word]
+    root = program()
+    context = click.Context(root, info_name="metier")
+    command = root.get_command(context, word)
+    if command is None:
+        raise LookupError(f"the help of metier names {word}, and there is no such command")
     if not isinstance(command, click.Group):
-        return _about_command(f"metier {word}", command, ())
-    blocks = [f"### {word}", md.sentence(command.help or line)]
-    for name, inner in command.commands.items():
-        blocks += _about_command(f"metier {word} {name}", inner, (), level=4)
+        return _about_command(f"metier {word}", command, _examples("", word))
+    blocks = [f"### {word}", md.sentence(line)]
+    for verb in command.list_commands(context):
+        inner = command.get_command(context, verb)
+        assert inner is not None
+        blocks += _about_command(f"metier {word} {verb}", inner, _examples(word, verb), level=4)
     return blocks
 
 
-def _lone(operation: Operation) -> str:
-    return "" if operation.noun else operation.verb
+def program() -> click.Group:
+    """Return `metier` as its users have it."""
+    return Root(lambda *_: operations())
 
 
-def _about_operation(operation: Operation, level: int) -> list[str]:
-    name = f"metier {operation.noun} {operation.verb}" if operation.noun else f"metier {operation.verb}"
-    return _about_command(name, command_of(operation), operation.examples, level=level)
+def _examples(noun: str, verb: str) -> Iterable[str]:
+    operation = operations().get((noun, verb))
+    return () if operation is None else operation.examples
 
 
 def _about_command(name: str, command: click.Command, examples: Iterable[str], level: int = 3) -> list[str]:
@@ -121,5 +118,9 @@ def _kind(kind: click.ParamType[Any]) -> str:
 
 
 def _text(option: click.Option) -> str:
-    text = (option.help or "").replace("[required]", "*Required.*").replace("  [default:", " [default:")
-    return f"{text} Repeatable." if option.multiple and "epeatable" not in text else text
+    sentences = [md.sentence(option.help or "")]
+    if option.required:
+        sentences.append("*Required.*")
+    if option.multiple and "epeatable" not in sentences[0]:
+        sentences.append("Repeatable.")
+    return " ".join(sentences)

@@ -8,8 +8,8 @@ from typing import NamedTuple
 import click
 
 from metier.cli.manual import CCCAPTURE, CCIMPORT
-from metier.cli.root import Root
-from tools.docs.operations import operations
+from metier.cli.session import Session
+from tools.docs.cli import program
 
 PROGRAMS = ("metier", "ccimport", "cccapture")
 _FENCE = re.compile(r"^\s*(```|~~~)\s*(\w*)")
@@ -77,7 +77,7 @@ def _words(text: str) -> list[str]:
 
 
 def _fault_of_metier(words: list[str], *, whole: bool) -> str:
-    group: click.Command = Root(operations)
+    group: click.Command = program()
     rest = list(words)
     context = click.Context(group, info_name="metier")
     while isinstance(group, click.Group):
@@ -105,7 +105,7 @@ def _fault_in(command: click.Command, words: list[str], *, whole: bool) -> str:
         unknown = [w for w in words if w.startswith("-") and len(w) > 1 and w.partition("=")[0] not in known]
         return f"it has no option {', '.join(unknown)}" if unknown else ""
     try:
-        with command.make_context(command.name, list(words)):
+        with command.make_context(command.name, list(words), obj=Session()):
             return ""
     except click.ClickException as error:
         return error.format_message()

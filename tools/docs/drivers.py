@@ -18,7 +18,7 @@ family's suite in `tests/contract/`.
 _TITLES = {"hypervisor": "VM managers", "power": "Power controllers", "collector": "Collectors"}
 _USES = {
     "collector": "A collector is named on an image or a tier with `--collector`: `ping`, `tcp:PORT` or "
-    "`http:PORT/PATH`.  The others must have answered within the node's startup time.",
+    "`http:PORT/PATH`.",
 }
 _FAKES = "It stands in for devices in memory, for tests and for the simulator; it switches nothing real."
 
@@ -27,7 +27,7 @@ def drivers_page() -> str:
     """Return the page."""
     blocks = [_INTRODUCTION]
     for family, group in GROUPS.items():
-        blocks.append(f"## {_TITLES.get(family, family)}")
+        blocks += [f"## {_TITLES.get(family, family)}", _USES.get(family, "")]
         for name, driver in sorted(_installed(group)):
             blocks += _about(name, driver)
     return md.page("Drivers", *blocks)
@@ -41,7 +41,7 @@ def _installed(group: str) -> Iterable[tuple[str, type]]:
 
 
 def _about(name: str, driver: type) -> list[str]:
-    blocks = [f"### {name}", inspect.cleandoc(driver.__doc__ or "")]
+    blocks = [f"### {name}", inspect.cleandoc(driver.__doc__ or "").partition("\n\n")[0]]
     if name == "fake":
         blocks.append(_FAKES)
     capabilities = getattr(driver, "CAPABILITIES", None)

@@ -1,22 +1,28 @@
 """Which tests prove what: found by the rule and acceptance numbers that they name.
 
-A test names `R-SHRINK-2` anywhere in it, and `S47` or `P21` in a docstring or a
-comment; so does the comment right above it.  What a module's own docstring or a
-comment outside all functions names, the whole file proves.  `S52-S56` names five.
+A test names `R-SHRINK-2`, `S47` or `P21` in its docstring or in a comment, also one
+right above it; tests of planning and of operations name rules in their code too.
+What a module's own docstring or a comment outside all functions names, the whole
+file proves.  `S52-S56` names five.  A test that proves more than it names is listed
+in `acceptance.toml`.
 """
 
 import ast
 import io
 import re
 import tokenize
+import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from tools.docs.places import ROOT
+from tools.docs.places import ACCEPTANCE, ROOT
 
 RULE = re.compile(r"\bR-[A-Z]{3,}(?:-\d+)?\b")
 _NUMBER = re.compile(r"\b([SP])([1-9]\d?)(?:\s?[-–…]\s?(?:\1)([1-9]\d?))?\b")
+
+# Elsewhere a rule in code is an example of how one is shown, stored or sent.
+_ABOUT_RULES = frozenset(("domain", "planner", "operations", "control", "scenarios", "simulation", "e2e"))
 
 Span = tuple[int, int]
 """First and last line, both counted."""
@@ -40,13 +46,37 @@ class Naming(NamedTuple):
 
 
 def collect(root: Path = ROOT) -> Mapping[str, tuple[Proof, ...]]:
-    """Return the proofs of every rule and acceptance number that tests name, in file order."""
+    """Return the proofs of every rule and acceptance number, in file order."""
     found: dict[str, dict[Proof, None]] = {}
     for path in test_files(root):
         text = path.read_text(encoding="utf-8")
         for number, proof in proofs_in(path.relative_to(root).as_posix(), text):
             found.setdefault(number, {})[proof] = None
-    return {number: _without_parts(proofs) for number, proofs in found.items()}
+    for number, proofs in listed().items():
+        found.setdefault(number, {}).update(dict.fromkeys(proofs))
+    return {number: _without_parts(sorted(proofs)) for number, proofs in found.items()}
+
+
+def listed() -> Mapping[str, tuple[Proof, ...]]:
+    """Return the proofs that are listed by hand."""
+    table = tomllib.loads(ACCEPTANCE.read_text(encoding="utf-8"))["proofs"]
+    return {number: tuple(map(_proof, entries)) for number, entries in table.items()}
+
+
+def _proof(entry: str) -> Proof:
+    path, _, name = entry.partition("::")
+    return Proof(f"tests/{path}", name)
+
+
+def lost(root: Path = ROOT) -> list[str]:
+    """Say which of the tests that are listed by hand do not exist."""
+    named = dict.fromkeys(proof for proofs in listed().values() for proof in proofs)
+    return [f"acceptance.toml lists {proof.path}::{proof.name}, which is no test" for proof in named if not _is_there(root, proof)]
+
+
+def _is_there(root: Path, proof: Proof) -> bool:
+    path = root / proof.path
+    return path.is_file() and re.search(rf"\bdef {proof.name}\b", path.read_text(encoding="utf-8")) is not None
 
 
 def test_files(root: Path = ROOT) -> list[Path]:
@@ -61,12 +91,14 @@ def proofs_in(path: str, text: str) -> Iterator[tuple[str, Proof]]:
     comments = _comments(text)
     tests = _tests(tree, comments)
     functions = [(node.lineno, node.end_lineno or 0) for node in ast.walk(tree) if _is_function(node)]
-    namings = [*_in_words(tree, comments), *(_rules(text))]
+    namings = list(_in_words(tree, comments))
+    if not _ABOUT_RULES.isdisjoint(Path(path).parts):
+        namings += _rules_in_code(text)
     for naming in sorted(set(namings), key=lambda naming: naming.line):
         test = next((name for (first, last), name in tests if first <= naming.line <= last), None)
         if test is not None:
             yield naming.number, Proof(path, test)
-        elif not any(first <= naming.line <= last for first, last in functions) and _is_outside(naming, text):
+        elif not any(first <= naming.line <= last for first, last in functions):
             yield naming.number, Proof(path, "")
 
 
@@ -94,23 +126,18 @@ def _in_words(tree: ast.Module, comments: Mapping[int, str]) -> Iterator[Naming]
 
 
 def numbers_in(words: str) -> list[str]:
-    """Return the acceptance numbers that a text names, ranges in full."""
-    numbers = []
+    """Return the rules and acceptance numbers that a text names, ranges in full."""
+    numbers = RULE.findall(words)
     for match in _NUMBER.finditer(words):
         first, last = int(match[2]), int(match[3] or match[2])
         numbers += [f"{match[1]}{number}" for number in range(first, last + 1)]
     return numbers
 
 
-def _rules(text: str) -> Iterator[Naming]:
+def _rules_in_code(text: str) -> Iterator[Naming]:
+    """Yield the rules that a test's code names; constants outside functions do not prove anything."""
     for number, line in enumerate(text.splitlines(), 1):
         yield from (Naming(rule, number) for rule in RULE.findall(line))
-
-
-def _is_outside(naming: Naming, text: str) -> bool:
-    """Tell whether a line outside functions is prose: code there names rules for other reasons."""
-    line = text.splitlines()[naming.line - 1].strip()
-    return not RULE.fullmatch(naming.number) or line.startswith(("#", '"""')) or "=" not in line
 
 
 def _comments(text: str) -> dict[int, str]:
@@ -124,6 +151,6 @@ def _is_function(node: ast.AST) -> bool:
 
 def _without_parts(proofs: Iterable[Proof]) -> tuple[Proof, ...]:
     """Leave out the tests of a file that proves it as a whole."""
-    listed = list(proofs)
-    whole = {proof.path for proof in listed if not proof.name}
-    return tuple(proof for proof in listed if not proof.name or proof.path not in whole)
+    given = list(proofs)
+    whole = {proof.path for proof in given if not proof.name}
+    return tuple(proof for proof in given if not proof.name or proof.path not in whole)

@@ -12,8 +12,7 @@ _ENTRY = re.compile(r"^- \*\*(R-[A-Z]+(?:-\d+)?)\*\*(?P<later> \*\(later\)\*)? (
 _HEADING = re.compile(r"^## (.+)$")
 
 _INTRODUCTION = """
-What each rule means is said in [rules.md](../rules.md).  Here is where it is decided and which tests
-name it.  A rule that is marked *later* has its number and its meaning, and no code yet.
+What each rule means is said in [rules.md](../rules.md).  Here are the tests that name it.  A rule that is marked *later* has its number and its meaning, and no code yet.
 """
 
 
@@ -75,18 +74,16 @@ def _named(proofs: Mapping[str, tuple[Proof, ...]]) -> set[str]:
 
 def rules_page(found: list[Rule], proofs: Mapping[str, tuple[Proof, ...]]) -> str:
     """Return the page."""
-    code = rules_in_code()
     blocks = [_INTRODUCTION]
     for heading in dict.fromkeys(rule.heading for rule in found):
         lines = [
             [
                 rule.number + (" *(later)*" if rule.is_later else ""),
                 rule.meaning,
-                "<br>".join(f"`{module}`" for module in code.get(rule.number, ())),
                 "<br>".join(str(proof) for proof in proofs.get(rule.number, ())),
             ]
             for rule in found
             if rule.heading == heading
         ]
-        blocks += [f"## {heading}", md.table(["rule", "meaning", "named in", "tests"], lines)]
+        blocks += [f"## {heading}", md.table(["rule", "meaning", "tests"], lines)]
     return md.page("Rules", *blocks)

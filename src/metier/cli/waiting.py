@@ -91,8 +91,9 @@ class Wait:
                 done = row.get("done_bytes") or 0
                 speed = speed or Speed(self._progress.seconds, done)
                 speed.look(self._progress.seconds, done)
-                self._progress.say(job_line(row, speed))
                 _check_job(row)
+                if not _is_over(row):
+                    self._progress.say(job_line(row, speed))
 
     def until_settled(self, changes: Iterable[Request]) -> None:
         """Return once no change waits for anything any more.

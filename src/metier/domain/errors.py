@@ -9,7 +9,7 @@ A broken assumption of our own is a `Bug`.
 from collections.abc import Sequence
 
 
-class Bug(Exception):  # noqa: N818 - it is not the user's error
+class Bug(Exception):
     """A promise inside Metier was broken; never raised for bad input."""
 
 

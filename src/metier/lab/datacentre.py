@@ -229,12 +229,19 @@ class LabDatacentre:
             self._lay_cables()
             self._start_dhcp()
             self._switch_on()
-        except BaseException:
+        except BaseException:  # an interrupt, too, must leave nothing behind
             self.down()
             raise
 
     def down(self) -> None:
-        """End and remove everything the lab made, whatever is left of it; may be repeated."""
+        """End and remove everything the lab made, whatever is left of it; may be repeated.
+
+        Raises:
+            LabError: Something of it does not end.
+        """
+        recorded = read_state(self.folder)
+        if recorded is None or recorded.lab_id != self._state.lab_id:
+            return
         # First whoever might switch a host on again: a controller lives in the site's namespace.
         if namespaces.exists(self.site_namespace):
             namespaces.end_all_in(self.site_namespace)

@@ -294,7 +294,7 @@ class Demo:
 
     def _fetch(self, address: str) -> str:
         program = (
-            f"import urllib.request as u; echo(u.urlopen('http://{address}/', timeout=10).read().decode())"
+            f"import urllib.request as u; print(u.urlopen('http://{address}/', timeout=10).read().decode())"
         )
         return " ".join(run(self._lab.command_in_site([sys.executable, "-c", program]), timeout_s=30).split())
 

@@ -229,7 +229,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 read_host(folder)
                 sys.stdout.write(power_status(folder) + "\n")
     except MetierError as error:
-        sys.stderr.write(f"{error}\n")
+        sys.stderr.write("; ".join(filter(None, (error.message, error.remedy))) + "\n")
         return 1
     return 0
 

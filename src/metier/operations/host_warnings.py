@@ -1,12 +1,12 @@
 """What an operator must accept before nodes that work for tiers are stopped (R-FORCE-1, R-HOSTDOWN-1)."""
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from metier.domain.errors import NeedsAcceptance
-from metier.domain.fleet import Fleet
+from metier.domain.fleet import Fleet, Shape
 from metier.domain.guests import active_guests, is_active_guest
 from metier.domain.hardware import Hardware
-from metier.domain.ids import NodeId, SlotId, TierId, natural
+from metier.domain.ids import NodeId, SlotId, natural
 from metier.domain.lifecycle import Lifecycle
 from metier.domain.matching import cost, needs_of, obstacles, shape_obstacles
 from metier.domain.node import Node
@@ -23,18 +23,22 @@ def accept_or_raise(message: str, warnings: Sequence[str], caller: Caller) -> No
 def guest_warnings(fleet: Fleet, hosts: Collection[NodeId]) -> list[str]:
     """Return one warning per active guest on `hosts`, as if all of them went down together."""
     guests = [guest for host in sorted(hosts, key=natural) for guest in active_guests(fleet, host)]
+    tiers = {guest.tier: _tier_of(fleet, guest) for guest in guests}
     lost = {guest.name for guest in guests}
-    replacements: dict[TierId, Iterator[NodeId]] = {}
+    # Both are the same for all guests of a tier, and a site may have many thousands of them.
+    minimums = {name: _minimum(fleet, tier, lost) for name, tier in tiers.items()}
+    free = _surviving(fleet, hosts)
+    spares = {name: _replacements(fleet, tier, free) for name, tier in tiers.items()}
     promised: set[NodeId] = set()
     warnings = []
     for guest in guests:
-        tier = _tier_of(fleet, guest)
-        if tier.name not in replacements:
-            replacements[tier.name] = _replacements(fleet, tier, hosts)
-        spare = next((name for name in replacements[tier.name] if name not in promised), None)
+        spare = next((name for name in spares[guest.tier] if name not in promised), None)
         if spare is not None:
             promised.add(spare)
-        warnings.append(_guest_warning(fleet, guest, tier, lost, spare))
+        replacement = f"{spare} is free to replace it" if spare else "no replacement is free"
+        warnings.append(
+            f"{_position(guest)}: {minimums[guest.tier]}; {replacement}; {_local_data(fleet, guest)}"
+        )
     return warnings
 
 
@@ -53,13 +57,6 @@ def foreign_warning(fleet: Fleet, host: NodeId) -> list[str]:
         return []
     vms = "1 VM that is" if running == 1 else f"{running} VMs that are"
     return [f"{host} runs {vms} not Metier's: what runs there is cut off too"]
-
-
-def _guest_warning(
-    fleet: Fleet, guest: Node, tier: Tier, lost: Collection[NodeId], spare: NodeId | None
-) -> str:
-    replacement = f"{spare} is free to replace it" if spare else "no replacement is free"
-    return f"{_position(guest)}: {_minimum(fleet, tier, lost)}; {replacement}; {_local_data(fleet, guest)}"
 
 
 def _position(node: Node) -> str:
@@ -85,17 +82,22 @@ def _local_data(fleet: Fleet, guest: Node) -> str:
     return "no local data is lost"
 
 
-def _replacements(fleet: Fleet, tier: Tier, lost_hosts: Collection[NodeId]) -> Iterator[NodeId]:
-    """Yield the free nodes that fit the tier and stay up, cheapest first."""
+def _surviving(fleet: Fleet, lost_hosts: Collection[NodeId]) -> dict[Shape, list[NodeId]]:
+    """Return the free nodes whose hosts stay up, by shape and in the order of their names."""
+    return {
+        shape: sorted((name for host in hosts if host not in lost_hosts for name in hosts[host]), key=natural)
+        for shape, hosts in fleet.free.items()
+    }
+
+
+def _replacements(fleet: Fleet, tier: Tier, free: Mapping[Shape, Sequence[NodeId]]) -> Iterator[NodeId]:
+    """Yield the nodes of `free` that fit the tier, cheapest first."""
     needs = needs_of(fleet, tier)
-    shapes = [shape for shape in fleet.free if not shape_obstacles(needs, tier, shape)]
+    shapes = [shape for shape in free if not shape_obstacles(needs, tier, shape)]
     for shape in sorted(shapes, key=lambda shape: (cost(needs, shape), _order(shape.hardware))):
-        for group in sorted(fleet.free[shape], key=natural):
-            if group in lost_hosts:
-                continue
-            for name in sorted(fleet.free[shape][group], key=natural):
-                if not obstacles(fleet, fleet.nodes[name], tier):
-                    yield name
+        for name in free[shape]:
+            if not obstacles(fleet, fleet.nodes[name], tier):
+                yield name
 
 
 def _order(hardware: Hardware) -> tuple[object, ...]:

@@ -8,7 +8,7 @@ from metier.domain.fleet import Fleet
 from metier.domain.ids import natural
 from metier.domain.node import Endpoint, Node, NodeKind, Place
 from metier.domain.status import STATUSES, status
-from metier.operations.node_row import COLUMNS, node_row
+from metier.operations.node_row import COLUMNS, node_details, node_row
 from metier.operations.records import find_node, find_tier
 from metier.operations.registry import Form, Row, View, option, positional, reads
 
@@ -74,13 +74,12 @@ class ShowNode:
 def show_node(view: View, arguments: ShowNode) -> Row:
     """Show everything about one node."""
     node = find_node(view.fleet, arguments.name)
+    waiting = view.waiting_for(node.name)
     return {
-        **node_row(view.fleet, node, view.waiting_for(node.name)),
-        "virtual_nodes": [virtual.name for virtual in view.fleet.virtual_nodes(node.name)],
+        **node_row(view.fleet, node, waiting),
+        **node_details(view.fleet, node, waiting),
         "vmm_settings": shown_settings(node.vmm),
         "power_settings": shown_settings(node.power),
-        "vmm_error": view.fleet.seen(node.name).vmm_error or None,
-        "power_error": view.fleet.seen(node.name).power_error or None,
     }
 
 

@@ -9,7 +9,6 @@ from metier.domain.guests import active_guests
 from metier.domain.hardware import Hardware
 from metier.domain.ids import SlotId
 from metier.domain.node import Node, Place
-from metier.domain.observation import Observed
 from metier.domain.status import health, status
 from metier.domain.tier import Fence
 from metier.operations.parsing import rfc3339
@@ -33,23 +32,67 @@ COLUMNS = (
 
 
 def node_row(fleet: Fleet, node: Node, waiting: Sequence[str] = ()) -> Row:
-    """Return the row of a node; `waiting` is what the plan says it waits for."""
-    seen = fleet.seen(node.name)
-    fences = fences_before(fleet, node)
+    """Return the row of a node; `waiting` is what the plan says it waits for.
+
+    Lists may have 100,000 of these: what only one node's page shows is in `node_details`.
+    """
+    place, number = node.placement.tier, node.placement.slot
+    tier = None if place is None else fleet.tiers.get(place)
+    host = None if node.host is None else fleet.nodes.get(node.host)
     return {
-        **_identity(fleet, node),
+        "name": node.name,
+        "kind": node.kind.value,
+        "placement": node.placement.place.value,
+        "tier": place,
+        "slot": number,
+        "vm_slot": node.vm_slot,
+        "engaged": node.engagement.engaged,
         "power": power_seen(fleet, node)[0].value,
         "lifecycle": node.lifecycle.value,
         "health": health(fleet, node).value,
         "status": status(fleet, node),
+        "power_ip": node.power_ip if host is None or node.power_ip is not None else host.power_ip,
+        "host": node.host,
+        "vm_number": node.vm_number,
         **_hardware(node),
-        **_service(fleet, node, seen),
-        "reason": reason(node, waiting, fences),
-        "waiting_for": list(waiting),
-        "fenced_by": [fence.node for fence in fences],
-        **_orders(node),
-        "since": rfc3339(node.since),
+        "address": address(fleet, node) or fleet.seen(node.name).address,
+        "hostname": None if tier is None or number is None else tier.hostname(number),
+        "image": None if tier is None else str(tier.image),
+        "active_guests": 0 if node.is_virtual else len(active_guests(fleet, node.name)),
+        "reason": reason(node, waiting, fences_before(fleet, node)),
+        "request": None if node.request is None else node.request.value,
+        "pending": None if node.pending is None else node.pending.action,
+        "problem": node.problem or None,
         "generation": node.generation,
+    }
+
+
+def node_details(fleet: Fleet, node: Node, waiting: Sequence[str] = ()) -> Row:
+    """Return what the page of one node shows beside its row."""
+    seen, has, engagement = fleet.seen(node.name), node.hardware, node.engagement
+    return {
+        "since": rfc3339(node.since),
+        "engaged_by": engagement.by or None,
+        "engaged_why": engagement.why or None,
+        "engaged_at": rfc3339(engagement.at),
+        "engaged_until": rfc3339(engagement.until),
+        "nics": None if has is None else has.nics,
+        "networks": None if has is None else sorted(has.networks),
+        "image_forms": None if has is None else sorted(has.image_forms),
+        "instance": None if node.instance is None else node.instance.id,
+        "waiting_for": list(waiting),
+        "fenced_by": [fence.node for fence in fences_before(fleet, node)],
+        "failed_checks": [f"{check.collector}: {check.message}" for check in seen.checks if not check.ok],
+        "failures": node.failures,
+        "promised": node.promised,
+        "vmm": None if node.vmm is None else node.vmm.driver,
+        "vmm_reachable": seen.vmm_reachable,
+        "vmm_error": seen.vmm_error or None,
+        "power_driver": None if node.power is None else node.power.driver,
+        "power_error": seen.power_error or None,
+        "foreign_running": None if node.vmm is None else seen.foreign_running,
+        "accelerated": seen.accelerated,
+        "virtual_nodes": [virtual.name for virtual in fleet.virtual_nodes(node.name)],
     }
 
 
@@ -84,73 +127,15 @@ def _by_whom(node: Node) -> str:
     return f"{who}{until}" + (f": {engagement.why}" if engagement.why else "")
 
 
-def _identity(fleet: Fleet, node: Node) -> Row:
-    return {
-        "name": node.name,
-        "kind": node.kind.value,
-        "placement": node.placement.place.value,
-        "tier": node.placement.tier,
-        "slot": node.placement.slot,
-        "vm_slot": node.vm_slot,
-        "engaged": node.engaged,
-        "power_ip": _power_ip(fleet, node),
-        "host": node.host,
-        "vm_number": node.vm_number,
-    }
-
-
-def _power_ip(fleet: Fleet, node: Node) -> str | None:
-    host = fleet.host_of(node)
-    return node.power_ip if host is None or node.power_ip is not None else host.power_ip
-
-
 def _hardware(node: Node) -> Row:
     has: Hardware | None = node.hardware
-    if has is None:
-        unknown = ("memory_mib", "cpus", "disk_gib", "architecture", "nics", "networks", "image_forms")
-        return {"attributes": sorted(node.attributes), **dict.fromkeys(unknown)}
+    attributes = node.attributes if has is None else node.attributes | has.attributes
     return {
-        "memory_mib": has.memory_mib,
-        "cpus": has.cpus,
-        "disk_gib": has.disk_gib,
-        "architecture": has.architecture,
-        "nics": has.nics,
-        "attributes": sorted(has.attributes | node.attributes),
-        "networks": sorted(has.networks),
-        "image_forms": sorted(has.image_forms),
-    }
-
-
-def _service(fleet: Fleet, node: Node, seen: Observed) -> Row:
-    tier = None if node.placement.tier is None else fleet.tiers.get(node.placement.tier)
-    return {
-        "address": address(fleet, node) or seen.address,
-        "hostname": None
-        if tier is None or node.placement.slot is None
-        else tier.hostname(node.placement.slot),
-        "image": None if tier is None else str(tier.image),
-        "instance": None if node.instance is None else node.instance.id,
-        "active_guests": len(active_guests(fleet, node.name)),
-        "vmm_reachable": seen.vmm_reachable,
-        "foreign_running": seen.foreign_running if node.vmm is not None else None,
-        "accelerated": seen.accelerated,
-        "failed_checks": [f"{check.collector}: {check.message}" for check in seen.checks if not check.ok],
-    }
-
-
-def _orders(node: Node) -> Row:
-    return {
-        "engaged_by": node.engagement.by or None,
-        "engaged_why": node.engagement.why or None,
-        "engaged_at": rfc3339(node.engagement.at),
-        "engaged_until": rfc3339(node.engagement.until),
-        "request": None if node.request is None else node.request.value,
-        "problem": node.problem or None,
-        "pending": None if node.pending is None else node.pending.action,
-        "failures": node.failures,
-        "promised": node.promised,
-        "vmm": None if node.vmm is None else node.vmm.driver,
-        "power_driver": None if node.power is None else node.power.driver,
+        "memory_mib": None if has is None else has.memory_mib,
+        "cpus": None if has is None else has.cpus,
+        "disk_gib": None if has is None else has.disk_gib,
+        "architecture": None if has is None else has.architecture,
+        "attributes": sorted(attributes) if attributes else [],
     }
 
 

@@ -1,10 +1,14 @@
 """A plan as the interface's JSON shows it."""
 
 import re
+from typing import TYPE_CHECKING
 
-from metier.domain.actions import Action
 from metier.domain.plan import Plan, Waiting
 from metier.operations.registry import Row
+
+if TYPE_CHECKING:
+    # A command line explains nodes without planning anything: it need not pay for every kind of action.
+    from metier.domain.actions import Action
 
 _CAPITAL = re.compile(r"(?<!^)(?=[A-Z])")
 
@@ -17,7 +21,7 @@ def plan_row(plan: Plan) -> Row:
     }
 
 
-def action_row(action: Action) -> Row:
+def action_row(action: "Action") -> Row:
     """Return the row of an action."""
     return {
         "action": action_word(action),
@@ -32,6 +36,6 @@ def waiting_row(waiting: Waiting) -> Row:
     return {"subject": waiting.subject, "why": waiting.why, "rule": waiting.rule}
 
 
-def action_word(action: Action) -> str:
+def action_word(action: "Action") -> str:
     """Return the word for an action: `allocate-node` for an `AllocateNode`."""
     return _CAPITAL.sub("-", type(action).__name__).lower()

@@ -211,5 +211,9 @@ def delete_tier(draft: Draft, arguments: DeleteTier, caller: Caller) -> Outcome:
             f"cannot delete tier {tier.name}: tier {', '.join(dependents)} depends on it",
             remedy=f"edit that first: `metier tier edit {dependents[0]} --depends-on ''`",
         )
+    left = [slot.instance for slot in draft.slots_of(tier) if slot.instance is not None]
     draft.remove_tier(tier.name)
-    return Outcome(f"tier {tier.name} deleted")
+    notes = tuple(
+        f"the data that {instance.slot} kept on {instance.store} has no tier any more" for instance in left
+    )
+    return Outcome(f"tier {tier.name} deleted", warnings=notes)

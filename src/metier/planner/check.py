@@ -6,12 +6,13 @@ What it costs grows with the number of actions, never with the size of the fleet
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 
 from metier.domain import actions as act
 from metier.domain.actions import Action
 from metier.domain.fleet import Fleet
 from metier.domain.ids import NodeId, SlotId, TierId
-from metier.domain.lifecycle import MAY_RUN, Lifecycle
+from metier.domain.lifecycle import MAY_RUN, Event, Lifecycle
 from metier.domain.node import Node, Place
 from metier.domain.observation import Health, Power
 from metier.domain.tier import Fence, TierState
@@ -144,7 +145,9 @@ def _keeps_out_of_withheld_nodes(case: _Case, action: Action) -> Iterator[str]:
     node = case.was(action.node)
     if node is None or node.request is not None or isinstance(action, _ONLY_RECORDS):
         return
-    if node.placement.place in (Place.QUARANTINED, Place.RESERVED) and not isinstance(action, act.EngageNode):
+    if isinstance(action, act.EngageNode | act.DeleteNode):
+        return
+    if node.placement.place in (Place.QUARANTINED, Place.RESERVED):
         yield f"{_name(action)} is meant for {action.node}, which is {node.placement.place}"
 
 
@@ -158,7 +161,8 @@ def _keeps_hosts_of_guests(case: _Case, action: Action) -> Iterator[str]:
     ordered = host.request is not None or (host.tier is not None and not case.tier_is_active(host))
     if ordered or host.lifecycle is Lifecycle.STOPPING:
         return
-    is_reboot = host.lifecycle is Lifecycle.FAILED and isinstance(action, act.StopNode) and action.for_reboot
+    has_failed = host.lifecycle is Lifecycle.FAILED or case.did(host.name, act.FailNode)
+    is_reboot = has_failed and isinstance(action, act.StopNode) and action.for_reboot
     for guest in case.before.virtual_nodes(host.name):
         if not guest.engaged and not case.did(guest.name, act.DeleteNode, act.EngageNode):
             yield f"{_name(action)} on host {host.name} would end {guest.name}, which is disengaged"
@@ -277,13 +281,27 @@ def _fences_what_may_run(case: _Case, action: Action) -> Iterator[str]:
     slot_id = _slot_of(node)
     if node is None or slot_id is None or not isinstance(action, act.ReleaseNode | act.DeleteNode):
         return
-    if node.lifecycle not in MAY_RUN or node.lifecycle is Lifecycle.PREPARED or node.since is None:
+    if node.lifecycle not in MAY_RUN or case.did(node.name, act.AdvanceNode):
         return
-    fence = Fence(node.name, node.host, node.vm_number, node.started_at or node.since)
     is_fenced = any(fence.node == node.name for fence in case.after.slot(slot_id).fences)
-    lifted_later = not is_fenced and _is_down(case.before, fence)
-    if not is_fenced and not lifted_later:
+    if not is_fenced and not _is_down(case.before, _own_fence(node)):
         yield f"{node.name} would leave slot {slot_id} unfenced while it may still run as it"
+
+
+def _stops_on_evidence(case: _Case, action: Action) -> Iterator[str]:
+    node = case.was(action.node)
+    if not isinstance(action, act.AdvanceNode) or action.event is not Event.STOPPED or node is None:
+        return
+    if node.is_virtual and not _is_down(case.before, _own_fence(node)):
+        yield f"{node.name} counts as stopped, though nobody saw it off"
+
+
+def _own_fence(node: Node) -> Fence:
+    since = node.started_at or node.since
+    return Fence(node.name, node.host, node.vm_number, since or _LONG_AGO)
+
+
+_LONG_AGO = datetime.min.replace(tzinfo=UTC)
 
 
 def _gives_an_instance_one_node(case: _Case, action: Action) -> Iterator[str]:
@@ -332,6 +350,7 @@ _ABOUT_ONE_ACTION: tuple[Callable[[_Case, Action], Iterator[str]], ...] = (
     _lifts_fences_on_evidence,
     _starts_only_unfenced_slots,
     _fences_what_may_run,
+    _stops_on_evidence,
     _gives_an_instance_one_node,
     _keeps_to_the_brake,
 )

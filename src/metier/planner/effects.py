@@ -28,7 +28,7 @@ from metier.domain.node import (
     Request,
     Retry,
 )
-from metier.domain.tier import Trouble
+from metier.domain.tier import TierState, Trouble
 
 DEADLINES_S = {
     act.InventoryNode: 60,
@@ -96,6 +96,8 @@ def begin(draft: Draft, action: act.Action, now: datetime, action_id: int = 0, e
         _begin_work(draft, action, now, action_id, epoch)
     elif isinstance(action, act.DiscoverNode):
         draft.put_node(_discovered(draft, action, now))
+    elif isinstance(action, act.LiftFence):
+        _lift_fence(draft, action)
     else:
         _decide(draft, action, draft.nodes[action.node], now)
 
@@ -138,10 +140,6 @@ def moved(node: Node, event: Event, now: datetime) -> Node:
 
 def _decide(draft: Draft, action: act.Action, node: Node, now: datetime) -> None:
     match action:
-        case act.RecordInventory():
-            draft.put_node(replace(moved(node, Event.INVENTORIED, now), hardware=_seen_hardware(draft, node)))
-        case act.FreeNode():
-            draft.put_node(replace(node, placement=FREE, to_diagnose=False))
         case act.DeleteNode():
             vacate(draft, node, now)
             draft.remove_node(node.name)
@@ -149,23 +147,32 @@ def _decide(draft: Draft, action: act.Action, node: Node, now: datetime) -> None
             _allocate(draft, action, node)
         case act.ReleaseNode():
             _release(draft, action, node, now)
-        case act.AdvanceNode():
-            draft.put_node(_advanced(node, action.event, now))
         case act.FailNode():
             _fail(draft, action, node, now)
-        case act.StopNode():
-            rebooted_at = now if action.for_reboot else node.rebooted_at
-            draft.put_node(replace(_stopping(node, action.grace_s, now), rebooted_at=rebooted_at))
-        case act.LiftFence():
-            _lift_fence(draft, action)
-        case act.EngageNode():
-            draft.put_node(replace(node, engagement=ENGAGED))
-        case act.FinishRequest():
-            again = Request.POWER_ON if node.request is Request.POWER_CYCLE else None
-            draft.put_node(replace(node, request=again if node.lifecycle is Lifecycle.IDLE else None))
         case act.Brake():
             trouble = draft.troubles.get(action.tier, Trouble(action.tier))
             draft.put_trouble(replace(trouble, braked_since=now))
+        case _:
+            draft.put_node(_redone(draft, action, node, now))
+
+
+def _redone(draft: Draft, action: act.Action, node: Node, now: datetime) -> Node:
+    """Return what a decision makes of a node that it leaves in its place."""
+    match action:
+        case act.RecordInventory():
+            return replace(moved(node, Event.INVENTORIED, now), hardware=_seen_hardware(draft, node))
+        case act.FreeNode():
+            return replace(node, placement=FREE, to_diagnose=False)
+        case act.AdvanceNode():
+            return _advanced(node, action.event, now)
+        case act.StopNode():
+            rebooted_at = now if action.for_reboot else node.rebooted_at
+            return replace(_stopping(node, action.grace_s, now), rebooted_at=rebooted_at)
+        case act.EngageNode():
+            return replace(node, engagement=ENGAGED)
+        case act.FinishRequest():
+            again = Request.POWER_ON if node.request is Request.POWER_CYCLE else None
+            return replace(node, request=again if node.lifecycle is Lifecycle.IDLE else None)
         case _:
             raise Bug(f"no effect is written for {type(action).__name__}")
 
@@ -275,7 +282,7 @@ def _begin_work(draft: Draft, action: act.Work, now: datetime, action_id: int, e
         case act.InventoryNode():
             node = moved(node, Event.INVENTORY, now)
         case act.PowerOn():
-            node = moved(node, Event.BOOT, now) if _is_idle_member(node) else node
+            node = moved(node, Event.BOOT, now) if _is_to_serve(draft, node) else node
             node = replace(node, started_at=now)
         case act.PrepareGuest():
             node = node if node.lifecycle is Lifecycle.PREPARING else moved(node, Event.PREPARE, now)
@@ -289,8 +296,10 @@ def _begin_work(draft: Draft, action: act.Work, now: datetime, action_id: int, e
     draft.put_node(replace(node, pending=pending))
 
 
-def _is_idle_member(node: Node) -> bool:
-    return node.tier is not None and node.lifecycle is Lifecycle.IDLE
+def _is_to_serve(draft: Draft, node: Node) -> bool:
+    """Say whether an idle node goes on to boot its tier's image; else it is merely on."""
+    tier = draft.tiers.get(node.tier) if node.tier is not None else None
+    return tier is not None and tier.state is TierState.ACTIVE and node.lifecycle is Lifecycle.IDLE
 
 
 def _done(draft: Draft, action: act.Work, node: Node, outcome: Done, now: datetime) -> None:

@@ -1,12 +1,13 @@
 """Looks ahead: everything that would follow if every action succeeded at once."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
 from metier.domain import actions as act
 from metier.domain.fleet import Draft, Fleet
 from metier.domain.hardware import Hardware
+from metier.domain.ids import NodeId
 from metier.domain.node import Node
 from metier.domain.observation import Health, Observed, Power, VmFacts
 from metier.domain.plan import Plan
@@ -33,6 +34,7 @@ def foresee(fleet: Fleet, now: datetime) -> Plan:
         actions += work.actions
         now += _STEP
         _carry_out(work.fleet, [action for action in work.actions if isinstance(action, act.Work)], now)
+        _look_around(work.fleet, work.actions, now + _STEP / 2)
         fleet = work.fleet.freeze()
     return replace(plan_of(decide(fleet, now)), actions=tuple(actions))
 
@@ -40,31 +42,37 @@ def foresee(fleet: Fleet, now: datetime) -> Plan:
 def _carry_out(draft: Draft, begun: list[act.Work], now: datetime) -> None:
     for action in begun:
         node = draft.nodes[action.node]
-        settle(
-            draft,
-            action,
-            Done(hardware=_inventory(node) if isinstance(action, act.InventoryNode) else None),
-            now,
-        )
+        hardware = _inventory(node) if isinstance(action, act.InventoryNode) else None
+        settle(draft, action, Done(hardware=hardware), now)
         _SEEN_AFTER.get(type(action), _unchanged)(draft, action, now + _STEP / 2)
-    for node in [draft.nodes[action.node] for action in begun if action.node in draft.nodes]:
-        if node.tier is not None and node.is_virtual:
-            seen = replace(
-                draft.seen(node.name), health=Health.NORMAL, health_at=now + 2 * _STEP, failed_checks=0
-            )
-            draft.put_observed(node.name, seen)
+
+
+def _look_around(draft: Draft, actions: Sequence[act.Action], at: datetime) -> None:
+    """Look at everything that was acted on: hosts that are not off answer, guests serve."""
+    touched = [draft.nodes[name] for name in dict.fromkeys(a.node for a in actions) if name in draft.nodes]
+    for node in touched:
+        if node.is_virtual and node.tier is not None:
+            seen = draft.seen(node.name)
+            healthy = replace(seen, health=Health.NORMAL, health_at=at + _STEP, failed_checks=0)
+            draft.put_observed(node.name, healthy)
+    for host in dict.fromkeys(node.host or node.name for node in touched):
+        if host in draft.nodes and draft.nodes[host].vmm is not None:
+            _see_answer(draft, host, at)
+
+
+def _see_answer(draft: Draft, host: NodeId, at: datetime) -> None:
+    seen = draft.seen(host)
+    if seen.power is not Power.OFF:
+        seen = replace(seen, power=Power.ON, power_at=at, vmm_reachable=True, vmm_at=at, vmm_failures=0)
+        draft.put_observed(host, replace(seen, vms=seen.vms or (), vms_at=at))
 
 
 def _inventory(node: Node) -> Hardware:
     return node.hardware or Hardware(memory_mib=0)
 
 
-def _unchanged(draft: Draft, action: act.Work, at: datetime) -> None:
-    node = draft.nodes[action.node]
-    host = node.host or node.name
-    seen = draft.seen(host)
-    if seen.vms is not None and seen.vms_at is not None:
-        draft.put_observed(host, replace(seen, vms_at=max(at, seen.vms_at)))
+def _unchanged(_draft: Draft, _action: act.Work, _at: datetime) -> None:
+    return None
 
 
 def _guest_power(power: Power) -> Callable[[Draft, act.Work, datetime], None]:

@@ -17,6 +17,10 @@ MOST = 0.5
 """A change that concerns more than this share of all nodes is planned as a whole: that is quicker."""
 
 
+_OUTDATED = 1000
+"""So many outdated moments may lie in the heap beside twice the current ones before it is cleaned."""
+
+
 @dataclass(frozen=True, slots=True)
 class Round:
     """What one round of planning decided, and all that stands said.
@@ -43,8 +47,9 @@ class Planner:
     passes `changes=None` the next time, which plans everything.
     """
 
-    def __init__(self, epoch: int = 0) -> None:
+    def __init__(self, epoch: int = 0, *, most: float = MOST) -> None:
         self._epoch = epoch
+        self._most = most
         self._memory = _Memory()
         self._last: Fleet | None = None
         self._ahead: Reach | None = None
@@ -90,7 +95,7 @@ class Planner:
     def _settle_scope(self, fleet: Fleet, now: datetime, reach: Reach) -> tuple[Work, Reach]:
         """Plan, and again with a larger scope as long as the plan's own actions concern more."""
         while True:
-            scope = _scope(fleet, reach)
+            scope = self._scope(fleet, reach)
             work = decide(fleet, now, scope, self._epoch)
             ahead = Reach(fleet, work.fleet, self._hungry, frozenset(self._promised.values()))
             ahead.follow(work.fleet.changes)
@@ -98,6 +103,11 @@ class Planner:
             if scope is EVERYTHING or reach.covers(ahead):
                 return work, ahead
             reach.join(ahead)
+
+    def _scope(self, fleet: Fleet, reach: Reach) -> Scope:
+        if reach.everything or len(reach.nodes) > self._most * len(fleet.nodes):
+            return EVERYTHING
+        return Scope(frozenset(reach.tiers), frozenset(reach.nodes), reach.site)
 
     def _remember(self, work: Work, ahead: Reach) -> None:
         self._memory.replace(work)
@@ -118,12 +128,6 @@ class Planner:
                 self._promised[name] = node.promised
             else:
                 self._promised.pop(name, None)
-
-
-def _scope(fleet: Fleet, reach: Reach) -> Scope:
-    if reach.everything or len(reach.nodes) > MOST * len(fleet.nodes):
-        return EVERYTHING
-    return Scope(frozenset(reach.tiers), frozenset(reach.nodes), reach.site)
 
 
 class _Memory:
@@ -160,6 +164,9 @@ class _Memory:
             self._forget(work.scope)
         for subject, said in work.said.items():
             self._learn(subject, said)
+        if len(self._heap) > 2 * len(self._said) + _OUTDATED:
+            self._heap = [entry for entry in self._heap if self._is_current(entry)]
+            heapq.heapify(self._heap)
 
     def plan(self, work: Work) -> Plan:
         """Return the actions of `work` with all that stands said."""

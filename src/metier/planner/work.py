@@ -128,9 +128,9 @@ class Work:
             return
         by_tier: dict[TierId, list[tuple[int, Node]]] = {}
         for name in self.scope.nodes | self._touched:
-            node = self.fleet.nodes.get(name)
-            if node is not None and node.placement.tier is not None and node.placement.slot is not None:
-                by_tier.setdefault(node.placement.tier, []).append((node.placement.slot, node))
+            found = self.fleet.nodes.get(name)
+            if found is not None and found.placement.tier is not None and found.placement.slot is not None:
+                by_tier.setdefault(found.placement.tier, []).append((found.placement.slot, found))
         for tier_id in self._in_order(by_tier):
             for _, member in sorted(by_tier[tier_id], key=_slot_number):
                 yield self.fleet.tiers[tier_id], member

@@ -14,7 +14,7 @@ from metier.domain.fleet import Changes, Draft, Fleet
 from metier.domain.plan import Plan
 from metier.planner.check import check
 from metier.planner.effects import Failed, Outcome, recover, settle
-from metier.planner.incremental import Planner
+from metier.planner.incremental import Planner, Round
 from metier.sim.world import World
 
 STEP_S = 2
@@ -22,6 +22,9 @@ STEP_S = 2
 
 Carry = Callable[[act.Work, Callable[[], Outcome]], Outcome]
 """Decides how one piece of work ends; calling the second argument does it in the world."""
+
+
+Watcher = Callable[["Rounds", Round], None]
 
 
 @dataclass(slots=True)
@@ -39,9 +42,10 @@ class Rounds:
         fleet: As the last round left it.
         last: The last round's plan.
         trace: Every action and outcome so far, one line each.
+        watchers: Called with every plan before it is gone on with; `fleet` is still what was planned from.
     """
 
-    def __init__(self, fleet: Fleet, world: World, now: datetime) -> None:
+    def __init__(self, fleet: Fleet, world: World, now: datetime, *, most: float = 1.0) -> None:
         self.fleet = fleet
         self.world = world
         self.now = now
@@ -50,7 +54,9 @@ class Rounds:
         self.number = 0
         self.in_flight: list[InFlight] = []
         self._epoch = 0
-        self._planner = Planner()
+        self._most = most
+        self._planner = Planner(most=most)
+        self.watchers: list[Watcher] = []
         self._changes: Changes | None = None
 
     def edit(self, change: Callable[[Draft], object]) -> None:
@@ -78,6 +84,8 @@ class Rounds:
         sentences = check(self.fleet, planned.work.actions, planned.work.fleet)
         if sentences:
             raise Bug(f"round {self.number}: {'; '.join(sentences)}")
+        for watch in self.watchers:
+            watch(self, planned)
         self._note(planned.plan.actions)
         self.fleet = planned.work.fleet.freeze()
         self._changes = {}
@@ -110,7 +118,7 @@ class Rounds:
                 recover(draft, node, self.now)
         self.fleet = draft.freeze()
         self._epoch += 1
-        self._planner = Planner(self._epoch)
+        self._planner = Planner(self._epoch, most=self._most)
         self._changes = None
         self.trace.append(f"{self.number}: the controller restarts")
 

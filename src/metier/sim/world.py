@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from metier.domain import actions as act
+from metier.domain.effective import collectors
 from metier.domain.errors import Bug
 from metier.domain.fleet import Draft
 from metier.domain.hardware import Hardware
@@ -32,6 +33,7 @@ class SimVm:
         ready_at: When its services answer; meaningless while it is off.
         answers: False while its services are broken.
         obeys: False while its guest OS ignores the power button.
+        by_hand: It was started by another tool than Metier.
     """
 
     number: int
@@ -42,6 +44,7 @@ class SimVm:
     ready_at: datetime | None = None
     answers: bool = True
     obeys: bool = True
+    by_hand: bool = False
 
 
 @dataclass(slots=True)
@@ -165,7 +168,8 @@ class World:
                 vm.instance, vm.slot = action.instance.id, action.slot
             case act.StartGuest():
                 if not vm.is_on:
-                    vm.is_on, vm.ready_at = True, now + timedelta(seconds=self.guest_boot_s)
+                    vm.is_on, vm.by_hand = True, False
+                    vm.ready_at = now + timedelta(seconds=self.guest_boot_s)
             case act.ShutdownGuest():
                 vm.is_on = vm.is_on and not vm.obeys
             case act.StopGuest():
@@ -185,37 +189,46 @@ class World:
         for name, host in self.hosts.items():
             if name in draft.nodes:
                 draft.put_observed(name, self._seen(host, draft.seen(name), now))
-        for members in list(draft.tier_members.values()):
+        for tier, members in list(draft.tier_members.items()):
+            if not collectors(draft, draft.tiers[tier]):
+                continue
             for name in members.values():
                 node = draft.nodes[name]
                 if node.is_virtual and node.lifecycle in _JUDGED:
                     draft.put_observed(name, self._judged(node, draft.seen(name), now))
 
     def _seen(self, host: SimHost, last: Observed, now: datetime) -> Observed:
-        if not host.has_switch or not host.switchable:
-            power, error = Power.UNKNOWN, "" if not host.has_switch else "no answer"
-        else:
-            power, error = (Power.ON if host.is_on else Power.OFF), ""
-        seen = replace(last, power=power, power_at=now if host.has_switch else None, power_error=error)
-        if power is Power.OFF:
-            return Observed(power=power, power_at=now)
+        seen = self._power_seen(host, last, now)
         if not host.has_vmm:
             return seen
-        if host.vmm_answers(now):
+        if not host.vmm_answers(now):
             return replace(
                 seen,
-                vmm_reachable=True,
+                power=seen.power if host.has_switch else Power.UNKNOWN,
+                vmm_reachable=False,
                 vmm_at=now,
-                vmm_failures=0,
-                vmm_error="",
-                vms=tuple(_facts(vm) for _, vm in sorted(host.vms.items())),
-                vms_at=now,
-                foreign_running=host.foreign_running,
+                vmm_failures=last.vmm_failures + 1,
+                vmm_error="connection timed out",
             )
-        failures = last.vmm_failures + 1
         return replace(
-            seen, vmm_reachable=False, vmm_at=now, vmm_failures=failures, vmm_error="connection timed out"
+            seen,
+            power=seen.power if host.has_switch else Power.ON,
+            power_at=seen.power_at if host.has_switch else now,
+            vmm_reachable=True,
+            vmm_at=now,
+            vmm_failures=0,
+            vmm_error="",
+            vms=tuple(_facts(vm) for _, vm in sorted(host.vms.items())),
+            vms_at=now,
+            foreign_running=host.foreign_running,
         )
+
+    def _power_seen(self, host: SimHost, last: Observed, now: datetime) -> Observed:
+        if not host.has_switch:
+            return last
+        if not host.switchable:
+            return replace(last, power=Power.UNKNOWN, power_at=now, power_error="no answer")
+        return replace(last, power=Power.ON if host.is_on else Power.OFF, power_at=now, power_error="")
 
     def _judged(self, node: Node, last: Observed, now: datetime) -> Observed:
         vm = self.vm(node)
@@ -233,10 +246,10 @@ class World:
     # --- the truth --------------------------------------------------------------
 
     def running_as(self) -> Iterator[tuple[SlotId, NodeId, int, str | None]]:
-        """Yield the identity, host, VM number and instance of every VM that runs."""
+        """Yield the identity, host, VM number and instance of every VM that runs by Metier's doing."""
         for host in self.hosts.values():
             for vm in host.vms.values():
-                if host.is_on and vm.is_on and vm.slot is not None:
+                if host.is_on and vm.is_on and vm.slot is not None and not vm.by_hand:
                     yield vm.slot, host.name, vm.number, vm.instance
 
 

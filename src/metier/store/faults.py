@@ -37,6 +37,12 @@ def translated(doing: str, place: str) -> Iterator[None]:
         yield
     except sa.exc.DBAPIError as error:
         raise _explained(error, f"cannot {doing} {place}") from error.orig
+    except sa.exc.TimeoutError as error:
+        raise Refusal(
+            f"cannot {doing} {place}: too many others read it at once",
+            code="store-busy",
+            remedy="try again",
+        ) from error
     except sqlite3.Error as error:
         raise _explained_sqlite(error, f"cannot {doing} {place}") from error
     except OSError as error:

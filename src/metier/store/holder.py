@@ -35,6 +35,10 @@ class Holder:
 _FORM = form_of(Holder)
 
 
+HOLDING = "become the controller of"
+"""What a message says was tried."""
+
+
 def this_process(name: str, clock: Clock) -> Holder:
     """Return this process as a holder."""
     return Holder(name, socket.gethostname(), os.getpid(), clock())
@@ -53,10 +57,10 @@ def who(text: str) -> str:
         return "another process of Metier"
 
 
-def held_elsewhere(place: str, by: str) -> Refusal:
-    """Return the error for a store that another controller holds."""
+def held_elsewhere(doing: str, place: str, by: str) -> Refusal:
+    """Return the error for a store that another process holds."""
     return Refusal(
-        f"cannot become the controller of {place}: {by} is",
+        f"cannot {doing} {place}: {by} holds it",
         code="held-elsewhere",
         remedy="use that one, or stop it first",
     )
@@ -74,8 +78,8 @@ class FolderLock:
         self._path = path
         self._file: int | None = None
 
-    def acquire(self, holder: Holder) -> None:
-        """Take the lock; raises Refusal naming who has it."""
+    def acquire(self, holder: Holder, doing: str) -> None:
+        """Take the lock, in order to do what `doing` says; raises Refusal naming who has it."""
         file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -83,7 +87,7 @@ class FolderLock:
             by = who(os.pread(file, 4096, 0).decode("utf-8", "replace"))
             os.close(file)
             if isinstance(error, BlockingIOError):
-                raise held_elsewhere(str(self._path.parent), by) from None
+                raise held_elsewhere(doing, str(self._path.parent), by) from None
             raise Refusal(f"cannot lock {self._path}: {error.strerror}") from error
         self._file = file
         self._sign(holder_text(holder))

@@ -5,7 +5,7 @@ import sqlalchemy as sa
 from metier.domain.errors import Refusal, WrongUsage
 from metier.store.database import Database
 from metier.store.faults import translated
-from metier.store.holder import Holder, held_elsewhere, who
+from metier.store.holder import HOLDING, Holder, held_elsewhere, who
 from metier.store.schema import Schema, refuse_newer, schema_version, upgrade
 from metier.store.tables import SITE
 
@@ -44,7 +44,7 @@ class AdvisoryGuard:
                 raise
             with connection.begin():
                 by = who(connection.execute(sa.select(SITE.c.holder)).scalar() or "")
-            raise held_elsewhere(self._name, by) from None
+            raise held_elsewhere(HOLDING, self._name, by) from None
         with connection.begin():
             for statement in _WATCH_CLIENT:
                 connection.execute(statement)
@@ -91,6 +91,7 @@ def _engine(parsed: sa.URL) -> sa.Engine:
         return sa.create_engine(
             parsed.set(drivername="postgresql+psycopg"),
             connect_args={"connect_timeout": _CONNECT_TIMEOUT_S, "application_name": "metier"},
+            hide_parameters=True,
             pool_pre_ping=True,  # after a restart of the server, readers get fresh connections
         )
     except ImportError as error:
@@ -114,10 +115,5 @@ def _prepare(engine: sa.Engine, name: str, schema: Schema) -> None:
             return
         if not connection.execute(sa.select(sa.func.pg_try_advisory_xact_lock(_LOCKS, _HOLD))).scalar():
             by = who(connection.execute(sa.select(SITE.c.holder)).scalar() or "")
-            raise Refusal(
-                f"cannot upgrade {name} from schema version {found} to {schema.version}: "
-                f"{by} is its controller",
-                code="held-elsewhere",
-                remedy="stop every controller of an earlier version first",
-            )
+            raise held_elsewhere("upgrade", name, by)
         upgrade(connection, schema)

@@ -14,7 +14,7 @@ from metier.store.api import Entry
 from metier.store.database import Database
 from metier.store.faults import HoldLost, translated
 from metier.store.hold import Hold, take_hold
-from metier.store.holder import Clock, this_process, wall_clock
+from metier.store.holder import HOLDING, Clock, this_process, wall_clock
 from metier.store.records import (
     OBSERVATIONS,
     body_text,
@@ -68,7 +68,7 @@ class SqlStore:
     # --- the hold ----------------------------------------------------------------
 
     def hold(self, holder: str) -> int:
-        with self._writing, translated("become the controller of", self.name):
+        with self._writing, translated(HOLDING, self.name):
             if self._hold is not None:
                 raise Bug(f"this store holds {self.name} already")
             self._hold = take_hold(self._database, this_process(holder, self._clock))

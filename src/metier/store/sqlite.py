@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from metier.domain.errors import Refusal
 from metier.store.database import Database
 from metier.store.faults import damaged_file, translated
-from metier.store.holder import Clock, FolderLock, Holder, this_process
+from metier.store.holder import HOLDING, Clock, FolderLock, Holder, this_process
 from metier.store.schema import Schema, refuse_newer, schema_version, upgrade
 
 DATABASE_FILE = "metier.db"
@@ -40,7 +40,7 @@ class FolderGuard:
         self._lock = FolderLock(folder / LOCK_FILE)
 
     def acquire(self, _connection: sa.Connection, holder: Holder, /) -> None:
-        self._lock.acquire(holder)
+        self._lock.acquire(holder, HOLDING)
 
     def release(self, _connection: sa.Connection, /) -> None:
         self._lock.release()
@@ -111,18 +111,15 @@ def _create(path: Path, schema: Schema, clock: Clock) -> None:
             code="damaged-store",
             remedy="put the database file back; or restore a backup, after moving the log away",
         )
-    with _alone(path.parent, "a process that sets it up", clock):
+    with _alone(path.parent, "set up", clock):
         if path.exists():
             return
-        new = path.with_name(f"{path.name}.new")
-        _empty_file(new)
-        with closing(sqlite3.connect(new, isolation_level=None)) as plain:
+        with _new_file(path) as new, closing(sqlite3.connect(new, isolation_level=None)) as plain:
             engine = sa.create_engine("sqlite://", creator=lambda: plain, poolclass=sa.StaticPool)
             with engine.connect() as connection:
                 connection.exec_driver_sql("BEGIN IMMEDIATE")
                 upgrade(connection, schema)
                 connection.commit()
-        _publish(new, path)
 
 
 def _migrate(engine: sa.Engine, path: Path, schema: Schema, clock: Clock) -> None:
@@ -132,7 +129,7 @@ def _migrate(engine: sa.Engine, path: Path, schema: Schema, clock: Clock) -> Non
         refuse_newer(connection, str(path), found, schema)
     if found == schema.version:
         return
-    with _alone(path.parent, "a process that upgrades it", clock):
+    with _alone(path.parent, "upgrade", clock):
         _copy(path, path.with_name(f"{path.name}.schema-{found}"))
         with engine.execution_options(metier_begin="BEGIN IMMEDIATE").begin() as connection:
             upgrade(connection, schema)
@@ -140,39 +137,49 @@ def _migrate(engine: sa.Engine, path: Path, schema: Schema, clock: Clock) -> Non
 
 def _copy(path: Path, copy: Path) -> None:
     """Copy a database, what its log holds included."""
-    new = copy.with_name(f"{copy.name}.new")
-    _empty_file(new)
-    with closing(_connect(path)) as source, closing(sqlite3.connect(new)) as target:
+    with (
+        _new_file(copy) as new,
+        closing(_connect(path)) as source,
+        closing(sqlite3.connect(new)) as target,
+    ):
         source.backup(target)
-    _publish(new, copy)
 
 
 @contextmanager
-def _alone(folder: Path, what: str, clock: Clock) -> Iterator[None]:
+def _alone(folder: Path, doing: str, clock: Clock) -> Iterator[None]:
     """Keep controllers and other such work out of a folder meanwhile."""
     lock = FolderLock(folder / LOCK_FILE)
-    lock.acquire(this_process(what, clock))
+    lock.acquire(this_process(f"a process that began to {doing} it", clock), doing)
     try:
         yield
     finally:
         lock.release()
 
 
-def _empty_file(path: Path) -> None:
-    """Make an empty file that only we may read, in place of one that a killed process left."""
-    for leftover in (path, path.with_name(f"{path.name}-journal")):
-        leftover.unlink(missing_ok=True)
-    os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600))
-
-
-def _publish(new: Path, path: Path) -> None:
-    """Give a finished file its name so that it survives a power failure."""
-    new.replace(path)
-    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+@contextmanager
+def _new_file(path: Path) -> Iterator[Path]:
+    """Yield an empty file that only we may read; it gets its name once it is finished, if it ever is."""
+    new = path.with_name(f"{path.name}.new")
+    parts = (new, new.with_name(f"{new.name}-journal"))
     try:
-        os.fsync(folder)
+        for leftover in parts:
+            leftover.unlink(missing_ok=True)
+        os.close(os.open(new, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600))
+        yield new
+        new.replace(path)
+        _synchronise(path.parent)
     finally:
-        os.close(folder)
+        for leftover in parts:
+            leftover.unlink(missing_ok=True)
+
+
+def _synchronise(folder: Path) -> None:
+    """Make the names in a folder survive a power failure."""
+    file = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(file)
+    finally:
+        os.close(file)
 
 
 def _connect(path: Path) -> sqlite3.Connection:
@@ -186,7 +193,9 @@ def _connect(path: Path) -> sqlite3.Connection:
 
 
 def _engine(path: Path) -> sa.Engine:
-    engine = sa.create_engine("sqlite://", creator=lambda: _prepared(path), poolclass=sa.QueuePool)
+    engine = sa.create_engine(
+        "sqlite://", creator=lambda: _prepared(path), poolclass=sa.QueuePool, hide_parameters=True
+    )
     sa.event.listen(engine, "begin", _begin)
     return engine
 

@@ -27,6 +27,8 @@ from metier.web.reading import Reader
 from metier.web.tokens import add_token_routes
 from metier.web.uploads import Uploads, add_upload_route
 
+_FASTAPI_ERROR = "HTTPValidationError"
+
 OperationTable = Mapping[tuple[str, str], Operation]
 
 
@@ -146,10 +148,26 @@ def _describe_security(app: FastAPI) -> None:
                 routes=app.routes,
                 tags=app.openapi_tags,
             )
-            document.setdefault("components", {})["securitySchemes"] = dict(SECURITY)
+            components = document.setdefault("components", {})
+            components["securitySchemes"] = dict(SECURITY)
+            components.setdefault("schemas", {}).update(errors.error_schemas())
             document["security"] = [{"bearer": []}]
+            _drop_what_is_never_answered(document)
             app.openapi_schema = document
         return app.openapi_schema
 
     # FastAPI's own way to extend the document is to put another function in its place.
     setattr(app, "openapi", openapi)  # noqa: B010 - mypy refuses to assign to a method
+
+
+def _drop_what_is_never_answered(document: dict[str, Any]) -> None:
+    """Remove FastAPI's own form of validation errors: ours are 400, in the one form."""
+    for path in document["paths"].values():
+        for method in path.values():
+            unused = [
+                status for status, answer in method["responses"].items() if _FASTAPI_ERROR in str(answer)
+            ]
+            for status in unused:
+                del method["responses"][status]
+    for name in (_FASTAPI_ERROR, "ValidationError"):
+        document["components"]["schemas"].pop(name, None)

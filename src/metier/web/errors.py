@@ -12,6 +12,7 @@ from starlette.responses import JSONResponse, Response
 from metier.domain.errors import MetierError, NeedsAcceptance, chain
 
 _CODES = {404: "no-such-route", 405: "wrong-method", 413: "too-large"}
+_REFERENCE = "#/components/schemas/{model}"
 _WHERE = frozenset({"body", "header", "path", "query"})
 
 
@@ -62,7 +63,21 @@ DESCRIPTIONS = {
 
 def responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """Return the OpenAPI descriptions of the given error statuses."""
-    return {status: {"model": ErrorBody, "description": DESCRIPTIONS[status]} for status in statuses}
+    schema = {"$ref": _REFERENCE.format(model=ErrorBody.__name__)}
+    return {
+        status: {"description": DESCRIPTIONS[status], "content": {"application/json": {"schema": schema}}}
+        for status in statuses
+    }
+
+
+def error_schemas() -> dict[str, Any]:
+    """Return the schemas that `responses` refers to.
+
+    A `model` for each response would say the same, and make FastAPI build a checker
+    for each of them that no answer ever passes.
+    """
+    schema = ErrorBody.model_json_schema(ref_template=_REFERENCE)
+    return {**schema.pop("$defs"), ErrorBody.__name__: schema}
 
 
 def error_response(error: MetierError, headers: Mapping[str, str] | None = None) -> JSONResponse:

@@ -1,7 +1,8 @@
 """From an operation's arguments to the models that check requests and describe them."""
 
+import json
 import types
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import reduce
 from operator import or_
 from typing import Annotated, Any, Union, get_args, get_origin
@@ -11,7 +12,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, Strict, WithJ
 from metier.operations.registry import Argument, Operation
 
 _STRICT_SCALARS = (bool, int, float)
-_FORBID = ConfigDict(extra="forbid", arbitrary_types_allowed=False)
+_FORBID = ConfigDict(extra="forbid", allow_inf_nan=False)
 
 
 class ChangeQuery(BaseModel):
@@ -84,6 +85,8 @@ def _field(argument: Argument, *, strict: bool) -> Any:
     if strict:
         for scalar in _STRICT_SCALARS:
             hint = _replaced(hint, scalar, Annotated[scalar, Strict()])
+    if get_origin(hint) is Mapping:
+        hint = Annotated[hint, AfterValidator(_finite)]
     info: dict[str, Any] = {"description": argument.help}
     if argument.example:
         info["examples"] = [_example(argument)]
@@ -105,6 +108,12 @@ def _replaced(hint: Any, old: Any, new: Any) -> Any:
     if origin is tuple:
         return types.GenericAlias(tuple, tuple(_replaced(part, old, new) for part in inner))
     return hint
+
+
+def _finite(document: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return a document; refuses the NaN and Infinity that Python's JSON takes and JSON has not."""
+    json.dumps(document, allow_nan=False)
+    return document
 
 
 def _one_of(choices: Sequence[str]) -> Any:

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from metier.domain.ids import NodeId
 from tests.unit.cli.conftest import Metier
 from tests.unit.web.fake_controller import FakeController
 
@@ -65,7 +66,7 @@ def test_a_verb_that_reads_has_its_options(metier: Metier) -> None:
 def test_a_change_says_what_it_did(metier: Metier, controller: FakeController) -> None:
     result = metier("node", "disengage", "host-1/VM3", "--why", "new disk")
     assert (result.status, result.out) == (0, "node host-1/VM3 disengaged\n")
-    assert controller.view().fleet.nodes["host-1/VM3"].engagement.why == "new disk"
+    assert controller.view().fleet.nodes[NodeId("host-1/VM3")].engagement.why == "new disk"
 
 
 def test_a_verb_takes_several_names(metier: Metier) -> None:

@@ -18,9 +18,11 @@ from tests.builders import (
     a_host_image,
     a_host_tier,
     a_node,
+    a_slot,
     a_tier,
     a_virtual_node,
     an_image,
+    an_instance,
 )
 from tests.unit.operations.asking import change
 
@@ -82,7 +84,7 @@ def test_of_the_three_numbers_some_may_be_left_out(given: dict[str, int], counts
         ({"architecture": "x86 64"}, "cannot name a CPU architecture"),
         ({"depends_on": ("web",)}, "tier web cannot depend on itself"),
         ({"name": "a/b"}, "cannot name a tier"),
-        ({"image": "web@"}, "cannot name a image version"),
+        ({"image": "web@"}, r"cannot name an? image version"),
     ],
 )
 def test_a_tier_that_makes_no_sense_is_not_created(given: dict[str, Any], message: str) -> None:
@@ -280,6 +282,9 @@ def test_an_empty_inactive_tier_is_deleted() -> None:
     fleet, outcome = change(a_site(a_tier()), "tier", "delete", name="web")
     assert WEB not in fleet.tiers
     assert outcome.message == "tier web deleted"
+    keeping = a_site(a_tier(keep_instances=True), a_slot(instance=an_instance()))
+    _, outcome = change(keeping, "tier", "delete", name="web")
+    assert outcome.warnings == ("the data that web/1 kept on host-1 has no tier any more",)
 
 
 def test_deleting_names_what_stands_in_the_way() -> None:

@@ -1,9 +1,9 @@
 """Stories: a small site in a simulated world, operators who change their minds, and faults.
 
-    story = Story(hosts=2, vms=3)
-    story.tier("web", target=2)
-    story.rest()                       # the fixed point: nothing left to do
-    assert story.running("web") == 2
+story = Story(hosts=2, vms=3)
+story.tier("web", target=2)
+story.rest()                       # the fixed point: nothing left to do
+assert story.running("web") == 2
 """
 
 from collections.abc import Iterable

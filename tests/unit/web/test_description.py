@@ -57,7 +57,7 @@ def test_lists_have_filters_examples_and_a_cursor(document: dict[str, Any]) -> N
 
 def test_names_are_one_part_of_the_path(document: dict[str, Any]) -> None:
     assert "/api/v1/nodes/{name}" in document["paths"]
-    (name,) = [part for part in document["paths"]["/api/v1/nodes/{name}"]["get"]["parameters"]]
+    (name,) = document["paths"]["/api/v1/nodes/{name}"]["get"]["parameters"]
     assert (name["in"], name["description"]) == ("path", "the node")
 
 

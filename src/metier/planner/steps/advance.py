@@ -85,7 +85,7 @@ def _check_vmm(work: Work, node: Node) -> None:
     if seen.vmm_failures < limit:
         return
     message = f"its VM manager did not answer {seen.vmm_failures} times in a row: {seen.vmm_error}"
-    healthy = [g.name for g in active_guests(work.fleet, node.name) if _is_healthy(work, g)]
+    healthy = healthy_guests(work, node)
     if not healthy:
         _fail(work, node, Event.FAULT, message)
         return
@@ -93,6 +93,11 @@ def _check_vmm(work: Work, node: Node) -> None:
     work.wait(
         about_node(node), f"{node.name} is left as it is while {', '.join(healthy)} still answer", "R-FAIL-1"
     )
+
+
+def healthy_guests(work: Work, host: Node) -> list[str]:
+    """Return the active guests of a host that are known to do their work: their collectors say so."""
+    return [guest.name for guest in active_guests(work.fleet, host.name) if _is_healthy(work, guest)]
 
 
 def _is_healthy(work: Work, guest: Node) -> bool:

@@ -7,7 +7,7 @@ from metier.domain.node import Node, Place, Request
 from metier.domain.observation import Power
 from metier.planner.steps.drive_guests import GUEST_STEPS
 from metier.planner.steps.drive_hosts import HOST_STEPS
-from metier.planner.steps.orders import AT_REST
+from metier.planner.steps.orders import AT_REST, in_active_tier
 from metier.planner.work import Work, about_node, about_tier_of
 
 _WITHHELD = (Place.QUARANTINED, Place.RESERVED)
@@ -50,8 +50,12 @@ def _say_it_rests(work: Work, node: Node) -> None:
 
 
 def _finish_request(work: Work, node: Node) -> None:
+    why = ""
     if _is_reached(work, node):
         why = f"what was ordered, {node.request}, is done"
+    elif _has_nothing_to_run(work, node):
+        why = f"{node.request} has become void: no active tier gives it anything to run"
+    if why:
         work.act(FinishRequest(node=node.name, why=why, rule="operator", expects=node.generation))
 
 
@@ -60,4 +64,8 @@ def _is_reached(work: Work, node: Node) -> bool:
     if node.request is not Request.POWER_ON:
         return node.lifecycle in AT_REST and not node.staged and not is_on
     has_run = node.lifecycle in (Lifecycle.RUNNING, Lifecycle.FAILED)
-    return has_run or (node.tier is None and is_on)
+    return has_run or (is_on and not in_active_tier(work, node))
+
+
+def _has_nothing_to_run(work: Work, node: Node) -> bool:
+    return node.is_virtual and node.request is Request.POWER_ON and not in_active_tier(work, node)

@@ -72,13 +72,19 @@ def _prepare(work: Work, tier: Tier, node: Node, why: str) -> None:
         return
     if _is_blocked(work, node):
         return
+    instance = _instance_for(work, tier, node)
+    holder = _holder_of(work, instance, node)
+    if holder is not None:
+        why = f"{node.name} waits until {instance.id} is taken off {holder.name}, which is {holder.lifecycle}"
+        work.wait(about_tier_of(node), why, "R-FENCE-1")
+        return
     settings = tier.slot_settings(slot_id.number)
     work.act(
         PrepareGuest(
             node=node.name,
             slot=slot_id,
             image=image,
-            instance=_instance_for(work, tier, node),
+            instance=instance,
             hostname=tier.hostname(slot_id.number),
             address=settings.address,
             gateway=settings.gateway,
@@ -101,6 +107,14 @@ def _instance_for(work: Work, tier: Tier, node: Node) -> Instance:
         ):
             return instance
     return Instance(f"{tier.name}-{slot_id.number}-{work.next_id()}", tier.image, node.host, slot_id)
+
+
+def _holder_of(work: Work, instance: Instance, taker: Node) -> Node | None:
+    """Return another node of the same host whose VM still has `instance` attached."""
+    for other in work.fleet.virtual_nodes(instance.store):
+        if other.instance == instance and other.name != taker.name:
+            return other
+    return None
 
 
 def _slot_of(node: Node) -> SlotId:

@@ -49,7 +49,7 @@ def _idle_host(work: Work, node: Node) -> None:
     if is_wanted(work, node):
         if node.power is not None and power_seen(work.fleet, node)[0] is not Power.ON:
             _switch_on(work, node)
-        elif node.tier is not None:
+        elif in_active_tier(work, node):
             act_on(work, AdvanceNode, node, "it is on", "R-ALLOC-1", event=Event.BOOT)
     elif node.placement.place is Place.MAINTENANCE and node.to_diagnose:
         act_on(work, DiagnoseNode, node, f"it failed: {node.problem}", "R-FAIL-3")

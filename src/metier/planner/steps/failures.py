@@ -7,10 +7,8 @@ from metier.domain.guests import active_guests
 from metier.domain.lifecycle import Lifecycle
 from metier.domain.matching import host_obstacle
 from metier.domain.node import Node, Place
-from metier.domain.observation import Health
-from metier.domain.status import health
 from metier.domain.tier import Tier, TierState, Trouble
-from metier.planner.steps.advance import may_be_switched_off
+from metier.planner.steps.advance import healthy_guests, may_be_switched_off
 from metier.planner.work import Work, about_node, about_tier, about_tier_of
 
 STORM_LEAST = 3
@@ -101,10 +99,9 @@ def _look_again_after_window(work: Work, node: Node) -> None:
 
 def _is_needed(work: Work, host: Node) -> bool:
     """Say whether something on a failed host would be lost by a reboot."""
-    guests = active_guests(work.fleet, host.name)
-    if any(health(work.fleet, guest) is Health.NORMAL for guest in guests):
-        return True
-    return any(not guest.engaged for guest in work.fleet.virtual_nodes(host.name))
+    return bool(healthy_guests(work, host)) or any(
+        not guest.engaged for guest in work.fleet.virtual_nodes(host.name)
+    )
 
 
 def _may_leave(work: Work, node: Node) -> bool:

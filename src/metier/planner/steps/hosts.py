@@ -38,16 +38,17 @@ def _follow(work: Work, host: Node) -> None:
     if is_off(work, host, host.started_at):
         _delete_all(work, host)
     elif _is_being_emptied(work, host):
+        _forget_missing(work, host, seen)
         _delete_idle(work, host)
     elif host.lifecycle is Lifecycle.RUNNING and host.staged:
         _note_drift(work, host, seen)
-        if host.pending is None and host.engaged and host.request is None:
+        if host.pending is None:
             _forget_missing(work, host, seen)
             _discover(work, host, seen)
 
 
 def _is_being_emptied(work: Work, host: Node) -> bool:
-    """Say whether a host that still answers is to serve no longer, as when it leaves its tier in good order."""
+    """Say whether a host is to serve no longer, and not because it failed: then it is left tidy."""
     if host.lifecycle is Lifecycle.STOPPING:
         return host.request is None and not is_rebooting(work, host)
     return host.lifecycle is Lifecycle.IDLE or not _serves(work, host)
@@ -94,7 +95,7 @@ def _forget_missing(work: Work, host: Node, seen: Observed) -> None:
         guest = work.fleet.nodes[name]
         if number in shown or (guest.since is not None and seen.vms_at <= guest.since):
             continue
-        if not guest.engaged:
+        if not guest.engaged and not was_brought_down(work, host):
             message = f"its VM is gone from {host.name}; it is disengaged"
             work.find("node-failed", about_guest(guest, host), message)
         elif guest.pending is None:
@@ -102,7 +103,9 @@ def _forget_missing(work: Work, host: Node, seen: Observed) -> None:
 
 
 def _discover(work: Work, host: Node, seen: Observed) -> None:
-    if host.since is None or seen.vms_at is None or seen.vms_at <= host.since:
+    if not host.engaged or host.request is not None or host.since is None:
+        return
+    if seen.vms_at is None or seen.vms_at <= host.since:
         return
     known = work.fleet.vms_of.get(host.name, {})
     new = [vm for vm in seen.vms or () if vm.number not in known]

@@ -32,8 +32,8 @@ def runs_with_kvm(line: Line, attempt: Attempt, place: Place) -> bool:
     return firmware_runs(line, attempt, probe_xml(place, "pc", accelerated=True))
 
 
-def firmware_runs(line: Line, attempt: Attempt, xml: str) -> bool:
-    """Whether the guest of `probe_xml` executed its firmware to the end within `MAX_PROBE_S`."""
+def firmware_runs(line: Line, attempt: Attempt, xml: str, *, patience_s: float = MAX_PROBE_S) -> bool:
+    """Whether the guest of `probe_xml` executes its firmware to the end within `patience_s` seconds."""
     # Listening begins before it starts: it may end sooner than the call that starts it returns.
     with line.listening() as events:
         attempt.check()
@@ -42,13 +42,12 @@ def firmware_runs(line: Line, attempt: Attempt, xml: str) -> bool:
         except libvirt.libvirtError:
             return False  # such as QEMU aborting before the guest's first instruction
         try:
-            return _reset_itself(guest.UUIDString(), events, attempt)
+            return _reset_itself(guest.UUIDString(), events, attempt, time.monotonic() + patience_s)
         finally:
             _end(guest)
 
 
-def _reset_itself(guest: str, events: Events, attempt: Attempt) -> bool:
-    until = time.monotonic() + MAX_PROBE_S
+def _reset_itself(guest: str, events: Events, attempt: Attempt, until: float) -> bool:
     while (left_s := until - time.monotonic()) > 0:
         attempt.check()
         try:

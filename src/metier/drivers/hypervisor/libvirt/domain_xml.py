@@ -3,10 +3,11 @@
 import copy
 import xml.etree.ElementTree as ET
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from metier.drivers.hypervisor.libvirt.configuration import Attachment, Place
 from metier.drivers.hypervisor.libvirt.mark import Mark, clean, mark_element
-from metier.drivers.hypervisor.libvirt.shape import Shape
+from metier.drivers.hypervisor.libvirt.shape import PlacedDisk, Shape
 
 # What belongs to the virtual node and not to the image: kept as the host has it, whoever set it.
 KEPT = (
@@ -20,8 +21,8 @@ KEPT = (
     "blkiotune",
     "numatune",
 )
-# The controller's own place on a SCSI bus.
-_SCSI_SELF = 7
+# A narrow SCSI bus has eight places, and the controller takes one.
+_SCSI_DISKS = 7
 BARE = Shape(machine="pc", firmware="bios", disks=(), cdrom_bus="ide", nics=())
 
 
@@ -123,22 +124,22 @@ def _os(shape: Shape, media: Media) -> ET.Element:
         ET.SubElement(firmware, "feature", {"enabled": "no", "name": "secure-boot"})
         if media.nvram is not None:
             ET.SubElement(os, "nvram").text = media.nvram
-    ET.SubElement(os, "boot", {"dev": "hd"})
     return os
 
 
 def _devices(frame: Frame, shape: Shape, media: Media) -> ET.Element:
     devices = ET.Element("devices")
-    scsi_models = list(dict.fromkeys(disk.controller for disk in shape.disks if disk.bus == "scsi"))
-    for index, model in enumerate(scsi_models):
+    seats = _scsi_seats(shape.disks)
+    controllers = list(dict.fromkeys(seat.controller for seat in seats.values()))
+    for index, (model, _) in enumerate(controllers):
         ET.SubElement(devices, "controller", {"type": "scsi", "index": str(index), "model": model})
-    places: dict[str, int] = {}
-    for disk, path in zip(shape.disks, media.disks, strict=True):
+    for order, (disk, path) in enumerate(zip(shape.disks, media.disks, strict=True), 1):
         element = _disk(devices, "disk", "qcow2", path, disk.bus, disk.target)
-        if disk.bus == "scsi":
-            place = places.get(disk.controller, 0)
-            places[disk.controller] = place + 1
-            element.append(_scsi_address(disk.controller, scsi_models.index(disk.controller), place))
+        # The image's order, whatever the buses: the first disk is the one that it starts from.
+        ET.SubElement(element, "boot", {"order": str(order)})
+        if disk.target in seats:
+            seat = seats[disk.target]
+            element.append(_scsi_address(seat, controllers.index(seat.controller)))
     if media.seed is not None:
         taken = {disk.target for disk in shape.disks}
         cdrom = _disk(devices, "cdrom", "raw", media.seed, shape.cdrom_bus, _cdrom_target(shape, taken))
@@ -149,10 +150,28 @@ def _devices(frame: Frame, shape: Shape, media: Media) -> ET.Element:
     return devices
 
 
-def _scsi_address(model: str, controller: int, place: int) -> ET.Element:
-    place += place >= _SCSI_SELF
+class _Seat(NamedTuple):
+    """Where a SCSI disk sits: on which controller (its model, and which of that model), in which place."""
+
+    controller: tuple[str, int]
+    place: int
+
+
+def _scsi_seats(disks: tuple[PlacedDisk, ...]) -> dict[str, _Seat]:
+    """Return the seat of each SCSI disk by its target."""
+    seats: dict[str, _Seat] = {}
+    count: dict[str, int] = {}
+    for disk in disks:
+        if disk.bus == "scsi":
+            number = count.get(disk.controller, 0)
+            count[disk.controller] = number + 1
+            seats[disk.target] = _Seat((disk.controller, number // _SCSI_DISKS), number % _SCSI_DISKS)
+    return seats
+
+
+def _scsi_address(seat: _Seat, controller: int) -> ET.Element:
     # libvirt counts the disks of a parallel bus by unit, those of all others by target.
-    target, unit = (0, place) if model == "lsilogic" else (place, 0)
+    target, unit = (0, seat.place) if seat.controller[0] == "lsilogic" else (seat.place, 0)
     address = {"type": "drive", "controller": str(controller), "bus": "0"}
     return ET.Element("address", address | {"target": str(target), "unit": str(unit)})
 
