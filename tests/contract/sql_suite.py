@@ -120,6 +120,20 @@ class SqlSuite(StoreSuite):
             with closing(place.open()) as third, pytest.raises(Refusal, match="second"):
                 third.hold("third")
 
+    def test_a_save_under_way_comes_before_the_hold_that_overtakes_it(self, place: SqlPlace) -> None:
+        epochs: list[int] = []
+        with closing(place.open()) as first, closing(place.open()) as second:
+            first.hold("first")
+            place.free_the_hold(first)
+            overtaking = threading.Thread(target=lambda: epochs.append(second.hold("second")))
+            with first.transaction(1):
+                overtaking.start()
+            overtaking.join()
+            assert epochs == [2]
+            assert second.load().generation == 1
+            with pytest.raises(Refusal):
+                first.save({}, 2, [])
+
     def test_one_controller_of_many_that_start_at_once_holds(self, place: SqlPlace) -> None:
         stores = [place.open() for _ in range(4)]
         held_by: list[int] = []

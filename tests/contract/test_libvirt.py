@@ -23,7 +23,9 @@ from metier.drivers.hypervisor.libvirt.event_loop import ensure_event_loop
 from metier.drivers.hypervisor.libvirt.events import Line
 from metier.drivers.hypervisor.libvirt.offer import probe_xml
 from metier.lab.datacentre import LabDatacentre
+from metier.lab.guest import build_guest
 from metier.lab.state import LabHost
+from metier.lab.waiting import wait_until
 from tests.contract.hypervisor_suite import OFFER, TIMEOUT_S, nothing
 from tests.contract.libvirt_testbed import LibvirtTestbed
 
@@ -251,6 +253,14 @@ def test_a_store_that_fills_up_meanwhile_keeps_no_part_of_an_image(
 # --- ownership --------------------------------------------------------------------------------------
 
 
+def test_an_image_that_cannot_be_read_is_refused(testbed: LibvirtTestbed, driver: Libvirt) -> None:
+    image = testbed.image("web-1")
+    (image.folder / "disk-0.qcow2").unlink()
+    with pytest.raises(Refused, match=r"disk-0\.qcow2: No such file"):
+        driver.prepare(1, guest_of(image), nothing, timeout_s=TIMEOUT_S)
+    assert list(testbed.store.iterdir()) == []
+
+
 def test_a_pool_of_our_name_over_another_folder_is_left_alone(
     testbed: LibvirtTestbed, driver: Libvirt, tmp_path: Path
 ) -> None:
@@ -305,3 +315,28 @@ def test_a_paused_vm_is_neither_on_nor_off_and_goes_on_when_started(
     assert driver.report(timeout_s=TIMEOUT_S).vms[0].power is Power.UNKNOWN
     driver.start(1, timeout_s=TIMEOUT_S)
     assert driver.report(timeout_s=TIMEOUT_S).vms[0].power is Power.ON
+
+
+# --- a guest with an operating system ---------------------------------------------------------------
+
+
+def test_a_guest_os_hears_that_it_is_to_shut_down(
+    lab: LabDatacentre, testbed: LibvirtTestbed, driver: Libvirt, tmp_path: Path
+) -> None:
+    raw, file = tmp_path / "guest.raw", tmp_path / "image/disk-0.qcow2"
+    build_guest(raw)
+    file.parent.mkdir()
+    subprocess.run(["qemu-img", "convert", "-O", "qcow2", raw, file], check=True)
+    disk = Disk(file.name, raw.stat().st_size, file.stat().st_size, "sha256:0")
+    driver.remove_vm(1, timeout_s=TIMEOUT_S)
+    driver.define_vm(replace(OFFER, memory_mib=128), timeout_s=TIMEOUT_S)
+    image = ImageSource("guest-1", file.parent, Machine((disk,)))
+    driver.prepare(1, guest_of(image), nothing, timeout_s=TIMEOUT_S)
+    driver.start(1, timeout_s=TIMEOUT_S)
+    assert wait_until(lambda: len(lab.leases()) == 1, TIMEOUT_S), "it never asked for an address"
+    driver.shutdown(1, timeout_s=TIMEOUT_S)
+
+    def is_off() -> bool:
+        return driver.report(timeout_s=TIMEOUT_S).vms[0].power is Power.OFF
+
+    assert wait_until(is_off, TIMEOUT_S, every_s=0.1)

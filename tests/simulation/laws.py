@@ -1,5 +1,4 @@
-"""What must hold after every round, whatever happens: the list "Always true" of the rules, as far as
-planning can keep it."""
+"""What must hold after every round: the rules' list "Always true", as far as planning can keep it."""
 
 from collections import Counter
 

@@ -87,6 +87,7 @@ class Site:
             host.is_sick, host.foreign_running = False, 0
             for vm in host.vms.values():
                 vm.answers = vm.obeys = True
+                vm.is_on = vm.is_on and not vm.by_hand
         self.resume()
 
     def resume(self) -> None:
@@ -111,7 +112,7 @@ class Site:
         self.rounds.edit(put)
 
     def settle(self) -> None:
-        """Go round until nothing is done any more, skipping over mere waiting; raises Broken if it never ends."""
+        """Go round until nothing is done any more, skipping over mere waiting."""
         calm = 0
         for _ in range(ROUNDS_TO_REST):
             self.go()

@@ -8,6 +8,7 @@ import os
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from metier.domain.errors import chain
 from tests.simulation.laws import Broken, at_target
 from tests.simulation.site import COMMANDS, Command, Site, random_story
 
@@ -35,9 +36,9 @@ def tell(story: list[Command], label: str) -> None:
         ]
         if missed:
             raise Broken(f"all is well and tiers {missed} are not at target: {site.rounds.last}")
-    except Exception:
-        print(f"{label}\n" + "\n".join(site.rounds.trace))
-        raise
+    except Exception as error:
+        trace = "\n".join(site.rounds.trace)
+        raise Broken(f"{chain(error)}\nhappened in\n{label}\n{trace}") from error
 
 
 @settings(max_examples=40, suppress_health_check=[HealthCheck.too_slow])

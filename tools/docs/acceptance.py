@@ -16,8 +16,8 @@ _INTRODUCTION = """
 Metier implements the system of the manual *Virtualization Manager Administration*.  The S list is
 what that manual names or implies; the P list is what the wider product did.  *Covered* means that
 it works as said and the tests on its line prove it; *partly* that the note says what is missing;
-*later* that a later version will have it.  The statements are kept in `tools/docs/acceptance.toml`,
-and a test says which of them it proves by naming the number in its docstring.
+*later* that a later version will have it.  The statements are kept in `tools/docs/acceptance.toml`;
+a test says which of them it proves by naming the number in its docstring, or is listed there.
 """
 
 
@@ -33,7 +33,7 @@ class Row(NamedTuple):
 def rows() -> list[Row]:
     """Return every statement, in the order of the lists."""
     content = tomllib.loads(ACCEPTANCE.read_text(encoding="utf-8"))["statements"]
-    return [Row(number, *(words + [""])[:3]) for number, words in content.items()]
+    return [Row(number, *[*words, ""][:3]) for number, words in content.items()]
 
 
 def faults(found: Sequence[Row], proofs: Mapping[str, tuple[Proof, ...]]) -> list[str]:

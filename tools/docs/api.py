@@ -2,7 +2,7 @@
 
 import json
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -26,12 +26,14 @@ A slash in a node's name is written `%2F`: `/api/v1/nodes/host-1%2FVM3`.
 _CONVENTIONS = (
     "`plan=true` on a change answers what it would do and all that would follow, and changes nothing.",
     "`accept_warnings=true` accepts the consequences that a 409 lists.",
-    "`settled=true` on a change answers what is still waited for before its effect is seen; it changes nothing.",
+    "`settled=true` on a change answers what is waited for before its effect is seen; it changes nothing.",
     "`If-Match` with the ETag of a show refuses an edit of what was changed meanwhile, with 412.",
     "`If-None-Match` with `Prefer: wait=SECONDS` holds a read until its answer is another.",
     "`limit` and `cursor` page through lists; `X-Next-Cursor` names the next page.",
     "`GET /api/v1/events?follow=true` is a stream of server-sent events.",
 )
+
+_SHARED = frozenset(("plan", "accept_warnings", "settled", "limit", "cursor"))
 
 _ERRORS = (
     ("400", "the request itself makes no sense"),
@@ -93,9 +95,8 @@ def _routes(document: Document) -> Iterator[tuple[str, list[str]]]:
         for method, about in methods.items():
             route = f"`{method.upper()} {path}`"
             query = [p["name"] for p in about.get("parameters", ()) if p["in"] == "query"]
-            own = [name for name in query if name not in ("plan", "accept_warnings", "settled", "limit", "cursor")]
+            listed = ", ".join(md.code(name) for name in query if name not in _SHARED)
             body = ", ".join(md.code(name) for name in _body(document, about))
-            listed = ", ".join(md.code(name) for name in own)
             yield about["tags"][0], [route, about["summary"], listed, body]
 
 
@@ -116,6 +117,6 @@ def _resolved(document: Document, schema: Document) -> Document:
     return schema
 
 
-def _route_order(row: list[str]) -> tuple[str, str]:
+def _route_order(row: Sequence[str]) -> tuple[str, str]:
     method, _, path = row[0].strip("`").partition(" ")
     return path, method

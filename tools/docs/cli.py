@@ -41,7 +41,8 @@ _STATUSES = (
 
 def cli_page() -> str:
     """Return the page."""
-    blocks = [_INTRODUCTION, "## Options that many commands take", md.table(["option", "of", "does"], _SHARED)]
+    shared = md.table(["option", "of", "does"], _SHARED)
+    blocks = [_INTRODUCTION, "## Options that many commands take", shared]
     blocks += ["## Exit status", md.table(["status", "means"], _STATUSES)]
     for section, nouns in SECTIONS.items():
         blocks.append(f"## {section}")

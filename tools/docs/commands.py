@@ -40,7 +40,8 @@ def command_lines(page: str) -> Iterator[CommandLine]:
             yield from (CommandLine(number, match[1], False) for match in _INLINE.finditer(line))
         else:
             text = line if begun is not None else _PROMPT.sub("", line)
-            begun = CommandLine(begun.line, begun.text + text, True) if begun else CommandLine(number, text, True)
+            before = begun or CommandLine(number, "", True)
+            begun = before._replace(text=before.text + text)
             if begun.text.endswith("\\"):
                 begun = begun._replace(text=begun.text[:-1])
                 continue
@@ -101,7 +102,7 @@ def _fault_in(command: click.Command, words: list[str], *, whole: bool) -> str:
     if "--help" in words:
         return ""
     if not whole:
-        known = {name for parameter in command.params for name in (*parameter.opts, *parameter.secondary_opts)}
+        known = {name for parameter in command.params for name in parameter.opts}
         unknown = [w for w in words if w.startswith("-") and len(w) > 1 and w.partition("=")[0] not in known]
         return f"it has no option {', '.join(unknown)}" if unknown else ""
     try:

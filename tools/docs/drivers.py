@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from importlib.metadata import distribution
 
 from metier.drivers.registry import GROUPS
-from metier.drivers.settings import describe_settings
+from metier.drivers.settings import SettingDoc, describe_settings
 from tools.docs import markdown as md
 
 _INTRODUCTION = """
@@ -50,9 +50,11 @@ def _about(name: str, driver: type) -> list[str]:
         blocks.append(f"Capabilities: {words}.")
     settings = getattr(driver, "SETTINGS", None)
     if settings is not None:
-        rows = [
-            [md.code(row.name), row.about, "required" if row.default is None else md.code(row.default), md.code(row.example)]
-            for row in describe_settings(settings)
-        ]
+        rows = [_setting_row(row) for row in describe_settings(settings)]
         blocks.append(md.table(["setting", "meaning", "default", "example"], rows))
     return blocks
+
+
+def _setting_row(row: SettingDoc) -> list[str]:
+    default = "required" if row.default is None else md.code(row.default)
+    return [md.code(row.name), row.about, default, md.code(row.example)]

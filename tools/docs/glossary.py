@@ -37,5 +37,6 @@ def entries() -> list[Entry]:
 
 def forbidden() -> Mapping[str, str]:
     """Return the words that are not used, each with what is said instead."""
-    rows = [match for line in GLOSSARY.read_text("utf-8").splitlines() if (match := _REPLACED.match(line))]
-    return {row["never"].strip(): row["say"].strip() for row in rows if row["never"].strip("- ") and row["never"].strip() != "never"}
+    page = GLOSSARY.read_text(encoding="utf-8").partition("| never | say |\n|---|---|\n")[2]
+    rows = filter(None, map(_REPLACED.match, page.splitlines()))
+    return {row["never"].strip(): row["say"].strip() for row in rows}

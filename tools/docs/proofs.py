@@ -1,10 +1,10 @@
 """Which tests prove what: found by the rule and acceptance numbers that they name.
 
 A test names `R-SHRINK-2`, `S47` or `P21` in its docstring or in a comment, also one
-right above it; tests of planning and of operations name rules in their code too.
-What a module's own docstring or a comment outside all functions names, the whole
-file proves.  `S52-S56` names five.  A test that proves more than it names is listed
-in `acceptance.toml`.
+right above it; a rule in its own name too (`test_r_shrink_2_it_waits`), and tests of
+planning and of operations in their code.  What a module's own docstring or a
+comment outside all functions names, the whole file proves.  `S52-S56` names five.  A
+test that proves more than it names is listed in `acceptance.toml`.
 """
 
 import ast
@@ -19,6 +19,7 @@ from typing import NamedTuple
 from tools.docs.places import ACCEPTANCE, ROOT
 
 RULE = re.compile(r"\bR-[A-Z]{3,}(?:-\d+)?\b")
+_RULE_IN_NAME = re.compile(r"test_r_([a-z]{3,})_(\d+)_")
 _NUMBER = re.compile(r"\b([SP])([1-9]\d?)(?:\s?[-–…]\s?(?:\1)([1-9]\d?))?\b")
 
 # Elsewhere a rule in code is an example of how one is shown, stored or sent.
@@ -48,13 +49,13 @@ class Naming(NamedTuple):
 def collect(root: Path = ROOT) -> Mapping[str, tuple[Proof, ...]]:
     """Return the proofs of every rule and acceptance number, in file order."""
     found: dict[str, dict[Proof, None]] = {}
-    for path in test_files(root):
+    for path in files(root):
         text = path.read_text(encoding="utf-8")
         for number, proof in proofs_in(path.relative_to(root).as_posix(), text):
             found.setdefault(number, {})[proof] = None
     for number, proofs in listed().items():
         found.setdefault(number, {}).update(dict.fromkeys(proofs))
-    return {number: _without_parts(sorted(proofs)) for number, proofs in found.items()}
+    return {number: _nearest(sorted(proofs)) for number, proofs in found.items()}
 
 
 def listed() -> Mapping[str, tuple[Proof, ...]]:
@@ -71,18 +72,19 @@ def _proof(entry: str) -> Proof:
 def lost(root: Path = ROOT) -> list[str]:
     """Say which of the tests that are listed by hand do not exist."""
     named = dict.fromkeys(proof for proofs in listed().values() for proof in proofs)
-    return [f"acceptance.toml lists {proof.path}::{proof.name}, which is no test" for proof in named if not _is_there(root, proof)]
+    missing = [proof for proof in named if not _is_there(root, proof)]
+    return [f"acceptance.toml lists {proof.path}::{proof.name}, which is no test" for proof in missing]
 
 
 def _is_there(root: Path, proof: Proof) -> bool:
     path = root / proof.path
-    return path.is_file() and re.search(rf"\bdef {proof.name}\b", path.read_text(encoding="utf-8")) is not None
+    return path.is_file() and f"def {proof.name}(" in path.read_text(encoding="utf-8")
 
 
-def test_files(root: Path = ROOT) -> list[Path]:
+def files(root: Path) -> list[Path]:
     """Return the files that hold tests, the suites of contracts too; style tests prove no behaviour."""
-    files = [*(root / "tests").rglob("test_*.py"), *(root / "tests").rglob("*_suite.py")]
-    return sorted(path for path in files if "tidy" not in path.parts)
+    found = [*(root / "tests").rglob("test_*.py"), *(root / "tests").rglob("*_suite.py")]
+    return sorted(path for path in found if "tidy" not in path.parts)
 
 
 def proofs_in(path: str, text: str) -> Iterator[tuple[str, Proof]]:
@@ -90,15 +92,22 @@ def proofs_in(path: str, text: str) -> Iterator[tuple[str, Proof]]:
     tree = ast.parse(text)
     comments = _comments(text)
     tests = _tests(tree, comments)
-    functions = [(node.lineno, node.end_lineno or 0) for node in ast.walk(tree) if _is_function(node)]
-    namings = list(_in_words(tree, comments))
-    if not _ABOUT_RULES.isdisjoint(Path(path).parts):
-        namings += _rules_in_code(text)
-    for naming in sorted(set(namings), key=lambda naming: naming.line):
+    functions = [
+        (node.lineno, node.end_lineno or 0)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+    ]
+    for _, name in tests:
+        if match := _RULE_IN_NAME.match(name):
+            yield f"R-{match[1].upper()}-{match[2]}", Proof(path, name)
+    in_words = set(_in_words(tree, comments))
+    is_about_rules = not _ABOUT_RULES.isdisjoint(Path(path).parts)
+    in_code = set(_rules_in_code(text)) if is_about_rules else set()
+    for naming in sorted(in_words | in_code, key=lambda naming: naming.line):
         test = next((name for (first, last), name in tests if first <= naming.line <= last), None)
         if test is not None:
             yield naming.number, Proof(path, test)
-        elif not any(first <= naming.line <= last for first, last in functions):
+        elif naming in in_words and not any(first <= naming.line <= last for first, last in functions):
             yield naming.number, Proof(path, "")
 
 
@@ -135,7 +144,6 @@ def numbers_in(words: str) -> list[str]:
 
 
 def _rules_in_code(text: str) -> Iterator[Naming]:
-    """Yield the rules that a test's code names; constants outside functions do not prove anything."""
     for number, line in enumerate(text.splitlines(), 1):
         yield from (Naming(rule, number) for rule in RULE.findall(line))
 
@@ -145,12 +153,8 @@ def _comments(text: str) -> dict[int, str]:
     return {token.start[0]: token.string for token in tokens if token.type == tokenize.COMMENT}
 
 
-def _is_function(node: ast.AST) -> bool:
-    return isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
-
-
-def _without_parts(proofs: Iterable[Proof]) -> tuple[Proof, ...]:
-    """Leave out the tests of a file that proves it as a whole."""
+def _nearest(proofs: Iterable[Proof]) -> tuple[Proof, ...]:
+    """Leave out a whole file where single tests of it are known."""
     given = list(proofs)
-    whole = {proof.path for proof in given if not proof.name}
-    return tuple(proof for proof in given if not proof.name or proof.path not in whole)
+    single = {proof.path for proof in given if proof.name}
+    return tuple(proof for proof in given if proof.name or proof.path not in single)

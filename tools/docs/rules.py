@@ -12,7 +12,8 @@ _ENTRY = re.compile(r"^- \*\*(R-[A-Z]+(?:-\d+)?)\*\*(?P<later> \*\(later\)\*)? (
 _HEADING = re.compile(r"^## (.+)$")
 
 _INTRODUCTION = """
-What each rule means is said in [rules.md](../rules.md).  Here are the tests that name it.  A rule that is marked *later* has its number and its meaning, and no code yet.
+What each rule means is said in [rules.md](../rules.md).  Here are the tests that name it.  A rule that
+is marked *later* has its number and its meaning, and no code yet.
 """
 
 

@@ -1,23 +1,27 @@
 """Speaking to a controller, over its unix socket or HTTPS, with the standard library alone."""
 
-import http.client
 import json
 import os
-import socket
 from collections.abc import Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
-from urllib.parse import urlencode
+from typing import IO, TYPE_CHECKING, Any
+from urllib.parse import quote, urlencode
 
 from metier.cli.failure import UNREACHABLE, Failure, answered
+from metier.cli.local import LocalConnection, LocalResponse
+from metier.cli.paths import ROOT
 from metier.cli.state import Local, Remote
+
+if TYPE_CHECKING:
+    from http.client import HTTPConnection, HTTPResponse
+
+    Connection = LocalConnection | HTTPConnection
+    Response = LocalResponse | HTTPResponse
 
 # What an answer may take that is not held on purpose; a change waits for the round under way.
 ANSWER_S = 60.0
-# An address in the kernel's form has this much room for a path.
-_SOCKET_PATH_BYTES = 107
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +65,7 @@ class Client:
         """
         with closing(self._connect(ANSWER_S + request.wait_s)) as connection:
             response = self._send(connection, request)
-            text = self._read(response)
-        return _reply(response, text)
+            return self._reply(response)
 
     def rows(self, path: str, query: Mapping[str, Any]) -> list[dict[str, Any]]:
         """Return a whole list, page by page."""
@@ -84,8 +87,7 @@ class Client:
             raise Failure(f"cannot read {path}: {error.strerror}") from error
         with file, closing(self._connect(ANSWER_S)) as connection:
             size = os.fstat(file.fileno()).st_size
-            response = self._send_file(connection, file, path.name, size)
-            reply = _reply(response, self._read(response))
+            reply = self._reply(self._send_file(connection, file, path.name, size))
         return str(reply.value["file"])
 
     def stream(self, path: str, query: Mapping[str, Any], after: str) -> Iterator[tuple[str, Any]]:
@@ -94,13 +96,13 @@ class Client:
         with closing(self._connect(ANSWER_S)) as connection:
             response = self._send(connection, Request("GET", path, query), headers)
             if response.status != 200:
-                _reply(response, self._read(response))
+                self._reply(response)
                 return
-            yield from _events(response, self._unreachable)
+            yield from self._events(response)
 
     def _send(
-        self, connection: http.client.HTTPConnection, request: Request, more: Mapping[str, str] | None = None
-    ) -> http.client.HTTPResponse:
+        self, connection: "Connection", request: Request, more: Mapping[str, str] | None = None
+    ) -> "Response":
         headers = {**self._headers(), **(more or {})}
         body = None
         if request.body is not None:
@@ -115,41 +117,68 @@ class Client:
         try:
             connection.request(request.method, target, body, headers)
             return connection.getresponse()
-        except (OSError, http.client.HTTPException) as error:
+        except self._troubles() as error:
             raise self._unreachable(error) from error
 
-    def _send_file(
-        self, connection: http.client.HTTPConnection, file: IO[bytes], name: str, size: int
-    ) -> http.client.HTTPResponse:
-        from urllib.parse import quote
-
+    def _send_file(self, connection: "Connection", file: IO[bytes], name: str, size: int) -> "Response":
         headers = {**self._headers(), "Content-Length": str(size)}
+        assert not isinstance(connection, LocalConnection)
         try:
-            connection.request("PUT", f"/api/v1/uploads/{quote(name, safe='')}", file, headers)
+            try:
+                connection.request("PUT", f"{ROOT}/uploads/{quote(name, safe='')}", file, headers)
+            except (BrokenPipeError, ConnectionResetError):
+                # It refused before it read everything; then its answer may be there.
+                return connection.getresponse()
             return connection.getresponse()
-        except (BrokenPipeError, ConnectionResetError):
-            # It may have refused before it read everything; then its answer is there.
-            return connection.getresponse()
-        except (OSError, http.client.HTTPException) as error:
+        except self._troubles() as error:
             raise self._unreachable(error) from error
 
-    def _read(self, response: http.client.HTTPResponse) -> bytes:
+    def _reply(self, response: "Response") -> Reply:
         try:
-            return response.read()
-        except (OSError, http.client.HTTPException) as error:
+            text = response.read()
+        except self._troubles() as error:
+            raise self._unreachable(error) from error
+        try:
+            value = json.loads(text) if text else None
+        except ValueError:
+            value = None
+        if response.status >= 400 or (value is None and response.status != 304):
+            raise answered(response.status, value)
+        headers = response.headers
+        return Reply(response.status, value, headers.get("etag", ""), headers.get("x-next-cursor", ""))
+
+    def _events(self, response: "Response") -> Iterator[tuple[str, Any]]:
+        number = ""
+        try:
+            for line in response:
+                key, _, value = line.decode("utf-8", "replace").rstrip("\r\n").partition(": ")
+                if key == "id":
+                    number = value
+                elif key == "data":
+                    yield number, json.loads(value)
+        except self._troubles() as error:
             raise self._unreachable(error) from error
 
     def _headers(self) -> dict[str, str]:
         token = self._controller.token if isinstance(self._controller, Remote) else ""
         return {"Authorization": f"Bearer {token}"} if token else {}
 
-    def _connect(self, timeout_s: float) -> http.client.HTTPConnection:
+    def _connect(self, timeout_s: float) -> "Connection":
         where = self._controller
         if isinstance(where, Local):
-            return _UnixConnection(where.socket, timeout_s)
-        if where.tls:
-            return http.client.HTTPSConnection(where.host, where.port, timeout=timeout_s)
-        return http.client.HTTPConnection(where.host, where.port, timeout=timeout_s)
+            return LocalConnection(where.socket, timeout_s)
+        from http.client import HTTPConnection, HTTPSConnection
+
+        kind = HTTPSConnection if where.tls else HTTPConnection
+        return kind(where.host, where.port, timeout=timeout_s)
+
+    def _troubles(self) -> tuple[type[Exception], ...]:
+        """Return what speaking to the controller may raise."""
+        if isinstance(self._controller, Local):
+            return (OSError,)
+        from http.client import HTTPException
+
+        return (OSError, HTTPException)
 
     def _unreachable(self, error: Exception) -> Failure:
         where = self._controller
@@ -161,53 +190,6 @@ class Client:
             place, remedy = str(where), "look at METIER_URL, and whether the controller runs there"
         message = f"cannot reach the controller at {place}: {reason[:1].lower()}{reason[1:]}"
         return Failure(message, code="unreachable", remedy=remedy, exit_status=UNREACHABLE)
-
-
-class _UnixConnection(http.client.HTTPConnection):
-    def __init__(self, path: Path, timeout_s: float) -> None:
-        super().__init__("metier", timeout=timeout_s)
-        self._path = path
-
-    def connect(self) -> None:
-        """Connect to the socket, however long its path is."""
-        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.sock.settimeout(self.timeout)
-        try:
-            if len(os.fsencode(self._path)) <= _SOCKET_PATH_BYTES:
-                self.sock.connect(str(self._path))
-                return
-            folder = os.open(self._path.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-            try:
-                self.sock.connect(f"/proc/self/fd/{folder}/{self._path.name}")
-            finally:
-                os.close(folder)
-        except BaseException:  # whatever it was, the socket must not stay open
-            self.sock.close()
-            raise
-
-
-def _reply(response: http.client.HTTPResponse, text: bytes) -> Reply:
-    try:
-        value = json.loads(text) if text else None
-    except ValueError:
-        value = None
-    if response.status >= 400 or (value is None and response.status != 304):
-        raise answered(response.status, value)
-    etag = response.headers.get("ETag", "")
-    return Reply(response.status, value, etag, response.headers.get("X-Next-Cursor", ""))
-
-
-def _events(response: http.client.HTTPResponse, unreachable: Any) -> Iterator[tuple[str, Any]]:
-    number = ""
-    try:
-        for line in response:
-            key, _, value = line.decode("utf-8", "replace").rstrip("\r\n").partition(": ")
-            if key == "id":
-                number = value
-            elif key == "data":
-                yield number, json.loads(value)
-    except (OSError, http.client.HTTPException) as error:
-        raise unreachable(error) from error
 
 
 def _plain(query: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,6 +1,5 @@
 """The programs `metier`, `ccimport` and `cccapture`: from a command line to an exit status."""
 
-import os
 import sys
 from collections.abc import Sequence
 
@@ -40,9 +39,6 @@ def run(command: click.Command, name: str, arguments: Sequence[str]) -> int:
     except (click.Abort, KeyboardInterrupt):
         tell("interrupted")
         return INTERRUPTED
-    except BrokenPipeError:
-        _abandon_output()
-        return 0
     except click.ClickException as error:
         return _report(_usage_failure(error), arguments)
     except Failure as failure:
@@ -98,10 +94,3 @@ def _wants_json(arguments: Sequence[str]) -> bool:
         word in ("-ojson", "-o=json", "--output=json") or (word in ("-o", "--output") and following == "json")
         for word, following in pairs
     )
-
-
-def _abandon_output() -> None:
-    """Keep Python from complaining at its end that nobody reads."""
-    nothing = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nothing, sys.stdout.fileno())
-    os.close(nothing)

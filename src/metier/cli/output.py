@@ -5,6 +5,8 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any, TextIO
 
+import click
+
 Row = Mapping[str, Any]
 FORMS = ("table", "wide", "json", "yaml", "name")
 
@@ -95,9 +97,16 @@ def has_colour(stream: TextIO) -> bool:
 
 
 def emit(text: str) -> None:
-    """Write text and a line end to standard output."""
-    sys.stdout.write(f"{text}\n" if text else "")
-    sys.stdout.flush()
+    """Write text and a line end to standard output; ends the command if nobody reads any more."""
+    try:
+        sys.stdout.write(f"{text}\n" if text else "")
+        sys.stdout.flush()
+    except BrokenPipeError as error:
+        # Whoever read had enough, which is no failure; and Python must not try again at its end.
+        nothing = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nothing, sys.stdout.fileno())
+        os.close(nothing)
+        raise click.exceptions.Exit(0) from error
 
 
 def _data(value: Any, form: str) -> str:
@@ -131,7 +140,13 @@ def _text(value: Any) -> str:
     if isinstance(value, list | tuple):
         separator = "; " if any(" " in str(inner) for inner in value) else ","
         return separator.join(_text(inner) for inner in value)
-    return printable(str(value))
+    return printable(_without_fraction(str(value)))
+
+
+def _without_fraction(text: str) -> str:
+    """Return a time without the parts of a second that nobody reads; other text as it is."""
+    is_time = text.endswith("Z") and text[10:11] == "T" and text[19:20] == "." and text[20:-1].isdecimal()
+    return f"{text[:19]}Z" if is_time else text
 
 
 def _entry(key: str, value: Any, width: int, *, colour: bool) -> str:

@@ -24,6 +24,12 @@ def collectors(fleet: Fleet, tier: Tier) -> tuple[CollectorSpec, ...]:
     return () if image is None else image.collectors
 
 
+def is_judged(fleet: Fleet, node: Node) -> bool:
+    """Say whether collectors judge `node`; where none do, what is remembered of its health says nothing."""
+    tier = fleet.tiers.get(node.tier) if node.tier is not None else None
+    return tier is not None and bool(collectors(fleet, tier))
+
+
 def address(fleet: Fleet, node: Node) -> str | None:
     """Return where a node answers, without prefix length: its slot's address, else the one seen."""
     if not node.is_virtual:

@@ -78,8 +78,6 @@ def node_obstacle(tier: Tier, node: Node) -> Obstacle | None:
         return Obstacle("not inventoried", "it is not inventoried", f"inventory {node.name}")
     if node.lifecycle is not Lifecycle.IDLE or node.pending is not None or node.request is not None:
         return Obstacle("busy", f"it is {node.lifecycle}")
-    if node.retry is not None:
-        return Obstacle("resting after a failure", f"it rests after a failure: {node.retry.reason}")
     if tier.kind is TierKind.HOST and node.vmm is None:
         return Obstacle("no VM manager", "it has no VM manager", f"add {node.name} with --vmm")
     return None

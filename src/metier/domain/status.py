@@ -1,10 +1,11 @@
 """The one word that lists show for a node, computed from its axes."""
 
+from metier.domain.effective import is_judged
 from metier.domain.fleet import Fleet
 from metier.domain.ids import SlotId
 from metier.domain.lifecycle import Lifecycle
 from metier.domain.node import Node, Place
-from metier.domain.observation import Health, Observed, Power
+from metier.domain.observation import Health, Power
 from metier.domain.tier import TierState
 
 STATUSES = {
@@ -56,7 +57,7 @@ def status(fleet: Fleet, node: Node) -> str:
     if node.lifecycle is Lifecycle.PREPARED:
         return "waiting for fence" if _is_fenced(fleet, node) else "ready"
     if node.lifecycle is Lifecycle.RUNNING:
-        return _running(fleet.seen(node.name))
+        return _running(fleet, node)
     return _idle(fleet, node)
 
 
@@ -64,13 +65,14 @@ def health(fleet: Fleet, node: Node) -> Health:
     """Return whether a running node does its work; unknown for one that is not running."""
     if node.lifecycle is not Lifecycle.RUNNING:
         return Health.CRITICAL if node.lifecycle is Lifecycle.FAILED else Health.UNKNOWN
-    return Health.NORMAL if _running(fleet.seen(node.name)) == "normal" else Health.CRITICAL
+    return Health.NORMAL if _running(fleet, node) == "normal" else Health.CRITICAL
 
 
-def _running(seen: Observed) -> str:
+def _running(fleet: Fleet, node: Node) -> str:
+    seen = fleet.seen(node.name)
     if seen.vmm_reachable is False:
         return "unreachable"
-    return "critical" if seen.health is Health.CRITICAL else "normal"
+    return "critical" if seen.health is Health.CRITICAL and is_judged(fleet, node) else "normal"
 
 
 def _idle(fleet: Fleet, node: Node) -> str:

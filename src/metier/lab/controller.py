@@ -1,6 +1,5 @@
 """Runs a controller inside a lab, as its own process, reachable from outside on loopback."""
 
-import os
 import socket
 import subprocess
 import sys
@@ -15,8 +14,13 @@ from metier.lab.waiting import wait_until
 START_TIMEOUT_S = 60.0
 STOP_TIMEOUT_S = 30.0
 
-# By systemd's protocol the process that takes the socket over must find its own number beside it.
-_HAND_OVER = 'export LISTEN_PID=$$; exec "$@"'
+# By systemd's protocol the socket is file 3, and the process that takes it over finds its own number beside it.
+_HAND_OVER = """\
+import os, sys
+os.dup2(int(sys.argv[1]), 3)
+os.environ |= {"LISTEN_FDS": "1", "LISTEN_PID": str(os.getpid())}
+os.execvp(sys.argv[2], sys.argv[2:])
+"""
 
 
 class LabController:
@@ -66,13 +70,11 @@ class LabController:
         self.state.mkdir(mode=0o700, parents=True, exist_ok=True)
         with socket.create_server(("127.0.0.1", self.port)) as listener, self.log.open("ab") as log:
             self.port = listener.getsockname()[1]
-            os.set_inheritable(listener.fileno(), True)
             serve = [sys.executable, "-m", "metier", "serve", "--state", str(self.state)]
-            argv = ["sh", "-c", _HAND_OVER, "sh", *self._lab.command_in_site(serve)]
+            hand_over = [sys.executable, "-c", _HAND_OVER, str(listener.fileno())]
             self._process = subprocess.Popen(
-                _with_socket(argv, listener.fileno()),
+                [*hand_over, *self._lab.command_in_site(serve)],
                 pass_fds=(listener.fileno(),),
-                env=os.environ | {"LISTEN_FDS": "1"},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -118,8 +120,3 @@ class LabController:
 def stop_process(identity: ProcessIdentity) -> None:
     """Stop a controller that an earlier process started."""
     end_process(identity, timeout_s=STOP_TIMEOUT_S)
-
-
-def _with_socket(argv: list[str], number: int) -> list[str]:
-    """Put the socket where the protocol wants it: at file number 3."""
-    return argv if number == 3 else ["sh", "-c", f'exec 3<&{number}; exec "$@"', "sh", *argv]

@@ -175,10 +175,16 @@ def _keeps_hosts_of_guests(case: _Case, action: Action) -> Iterator[str]:
 def _works_for_a_tier(case: _Case, guest: Node) -> bool:
     if guest.tier is None or case.did(guest.name, act.ReleaseNode, act.DeleteNode):
         return False
-    return case.tier_is_active(guest) or guest.lifecycle is not Lifecycle.IDLE
+    is_at_rest = guest.lifecycle is Lifecycle.IDLE or case.did(guest.name, act.AdvanceNode)
+    return case.tier_is_active(guest) or not is_at_rest
 
 
 def _is_healthy(case: _Case, guest: Node) -> bool:
+    tier = case.before.tiers.get(guest.tier) if guest.tier is not None else None
+    image = case.before.images.get(tier.image) if tier is not None else None
+    of_image = image.collectors if image is not None else ()
+    if tier is None or not (of_image if tier.collectors is None else tier.collectors):
+        return False
     seen = case.before.seen(guest.name)
     return guest.lifecycle is Lifecycle.RUNNING and seen.health is Health.NORMAL and seen.failed_checks == 0
 

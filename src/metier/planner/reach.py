@@ -28,6 +28,8 @@ class Reach:
         hungry: Tiers that lacked nodes after the last plan.
         promised: Nodes harvested for a tier, with that tier.
         everything: The change concerns all there is.
+        supplied: What is free may have changed.
+        donors: Tiers whose members changed, so that they may be able to give one away.
     """
 
     old: Fleet
@@ -38,7 +40,8 @@ class Reach:
     nodes: set[NodeId] = field(default_factory=set)
     site: bool = False
     everything: bool = False
-    _donors: set[TierId] = field(default_factory=set)
+    supplied: bool = False
+    donors: set[TierId] = field(default_factory=set)
 
     def follow(self, changes: Changes) -> None:
         """Add everything that `changes` concern."""
@@ -51,10 +54,13 @@ class Reach:
 
     def supply(self) -> None:
         """Note that what is free may have changed: every tier that lacks nodes is concerned."""
-        self.tiers.update(self.hungry)
+        self.supplied = True
 
     def join(self, other: "Reach") -> None:
-        """Add all that `other` holds."""
+        """Add all that `other` holds, and what it means for the tiers that are hungry by now."""
+        self.supplied = self.supplied or other.supplied
+        self.donors |= other.donors
+        self._feed_the_hungry()
         self.tiers |= other.tiers
         self.nodes |= other.nodes
         self.site = self.site or other.site
@@ -73,6 +79,7 @@ class Reach:
         """Add what a changed node record concerns."""
         self.nodes.add(name)
         self._fences_of(name)
+        self._heir_of(name)
         for fleet in (self.old, self.new):
             node = fleet.nodes.get(name)
             if node is not None:
@@ -83,10 +90,19 @@ class Reach:
             self.nodes.update(guests.values())
             self.supply()
 
+    def _heir_of(self, name: NodeId) -> None:
+        """Add whoever fills a slot whose instance was taken off its last VM."""
+        was, now = self.old.nodes.get(name), self.new.nodes.get(name)
+        if was is None or was.instance is None or (now is not None and now.instance == was.instance):
+            return
+        heir = self.new.slot(was.instance.slot).node
+        if heir is not None:
+            self.nodes.add(heir)
+
     def _place(self, node: Node) -> None:
         if node.tier is not None:
             self.tiers.add(node.tier)
-            self._donors.add(node.tier)
+            self.donors.add(node.tier)
             if node.tier in self.promised:
                 self.supply()
         else:
@@ -99,7 +115,7 @@ class Reach:
             return
         self.nodes.add(host.name)
         if host.tier is not None:
-            self._donors.add(host.tier)
+            self.donors.add(host.tier)
             if has_too_many(self.new, host.tier):
                 self.tiers.add(host.tier)
 
@@ -153,7 +169,7 @@ class Reach:
     def tier(self, name: TierId) -> None:
         """Add what a changed tier concerns: its members, their hosts, and the tiers that depend on it."""
         self.tiers.add(name)
-        self._donors.add(name)
+        self.donors.add(name)
         self.supply()
         for member in self.new.members(name).values():
             self.nodes.add(member)
@@ -195,12 +211,15 @@ class Reach:
             self.tiers.add(slot.tier)
 
     def _feed_the_hungry(self) -> None:
-        """Add the hungry tiers that might now take nodes from a tier below them (R-HARVEST-1)."""
+        """Add the hungry tiers that may now find free nodes, or take some from a lesser tier."""
+        if self.supplied:
+            self.tiers.update(self.hungry)
+            return
         for hungry in self.hungry:
             tier = self.new.tiers.get(hungry)
             if tier is None or tier.name in self.tiers or tier.state is not TierState.ACTIVE:
                 continue
-            if any(self._may_give(donor, tier.priority) for donor in self._donors):
+            if any(self._may_give(donor, tier.priority) for donor in self.donors):
                 self.tiers.add(hungry)
 
     def _may_give(self, name: TierId, priority: int) -> bool:

@@ -21,8 +21,9 @@ import sqlalchemy as sa
 from metier import __version__
 from metier.domain.errors import Refusal
 from metier.domain.fleet import Kind
-from metier.store.codec import Unreadable, form_of, parse_json
+from metier.store.codec import form_of
 from metier.store.faults import translated
+from metier.store.form import Unreadable, parse_json
 from metier.store.holder import Clock, wall_clock
 from metier.store.open import open_store
 from metier.store.records import OBSERVATIONS, body_text, column_text, entry_of, entry_text, key_of, record_of

@@ -7,81 +7,19 @@ that stored data lacks takes its default; one that the class does not know is an
 error, because dropping it would lose what a newer Metier wrote.
 """
 
-import json
 import types
 import typing
 from collections.abc import Callable, Mapping
-from dataclasses import MISSING, dataclass, fields, is_dataclass
+from dataclasses import MISSING, fields, is_dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
 from operator import attrgetter
-from typing import Any, Generic, Literal, NewType, TypeVar
+from typing import Any, Literal, NewType, TypeVar
 
 from metier.domain.errors import Bug
+from metier.store.form import Form, Unreadable, json_text
 
 T = TypeVar("T")
-
-
-class Unreadable(ValueError):
-    """Stored data does not have the form of the type that it is read as.
-
-    Attributes:
-        where: The path of the offending value, such as `hardware.memory_mib`.
-        why: What is wrong with it.
-    """
-
-    def __init__(self, why: str, where: str = "") -> None:
-        super().__init__(f"{where}: {why}" if where else why)
-        self.where = where
-        self.why = why
-
-    def within(self, part: str) -> "Unreadable":
-        """Return the same error as seen from one level further out."""
-        return Unreadable(self.why, f"{part}.{self.where}" if self.where else part)
-
-
-@dataclass(frozen=True, slots=True)
-class Form(Generic[T]):
-    """How values of one type are written as JSON-ready data, and read back.
-
-    Attributes:
-        encode: None where values are JSON-ready as they are.
-        decode: Raises Unreadable.
-    """
-
-    encode: Callable[[T], Any] | None
-    decode: Callable[[Any], T]
-
-    def write(self, value: T) -> Any:
-        """Return `value` as JSON-ready data."""
-        return value if self.encode is None else self.encode(value)
-
-    def dumps(self, value: T) -> str:
-        """Return `value` as JSON text: equal values give equal text.
-
-        Raises:
-            Bug: It holds something that JSON cannot say.
-        """
-        try:
-            return _ENCODER.encode(self.write(value))
-        except (TypeError, ValueError, RecursionError, AttributeError) as error:
-            raise Bug(f"cannot write a {type(value).__name__} as JSON: {value!r}") from error
-
-    def loads(self, text: str) -> T:
-        """Read a value from JSON text; raises Unreadable."""
-        return self.decode(parse_json(text))
-
-
-# Escaped to ASCII, any string passes through any database, even one with NUL or half a surrogate pair.
-_ENCODER = json.JSONEncoder(ensure_ascii=True, allow_nan=False, sort_keys=True, separators=(",", ":"))
-
-
-def parse_json(text: str | bytes) -> Any:
-    """Parse JSON text; raises Unreadable, also for what is nested too deeply."""
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise Unreadable(f"this is not JSON: {error}") from error
 
 
 _forms: dict[Any, Form[Any]] = {}
@@ -292,7 +230,7 @@ def _fixed(make: Callable[[list[Any]], Any], items: list[Form[Any]]) -> Form[Any
 def _frozenset(hint: Any) -> Form[Any]:
     arguments = typing.get_args(hint)
     item = _form(arguments[0])
-    order = None if item.encode is None else _ENCODER.encode
+    order = None if item.encode is None else json_text
     return Form(
         lambda value: sorted((item.write(each) for each in value), key=order),
         lambda raw: _items(item.decode, raw, frozenset),

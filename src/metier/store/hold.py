@@ -114,7 +114,7 @@ def take_hold(database: Database, holder: Holder) -> Hold:
     hold = Hold(database, connection, session)
     try:
         hold.begin(holder)
-    except BaseException:
+    except BaseException:  # whatever went wrong, the session ends
         hold.end()
         raise
     return hold

@@ -9,7 +9,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from metier.domain.errors import Refusal
-from metier.store.codec import Unreadable, form_of
+from metier.store.codec import form_of
+from metier.store.form import Unreadable
 
 Clock = Callable[[], datetime]
 

@@ -4,8 +4,10 @@ from pathlib import Path
 
 from metier.domain.errors import WrongUsage
 from metier.store.holder import Clock, wall_clock
+from metier.store.postgres import open_url
 from metier.store.schema import OURS, Schema
 from metier.store.sql import SqlStore
+from metier.store.sqlite import open_folder
 
 
 def open_store(where: str | Path, *, clock: Clock = wall_clock, schema: Schema = OURS) -> SqlStore:
@@ -28,10 +30,6 @@ def open_store(where: str | Path, *, clock: Clock = wall_clock, schema: Schema =
             raise WrongUsage(
                 f"cannot keep state in a {scheme!r} database", remedy="name a folder, or postgresql://…"
             )
-        from metier.store.postgres import open_url
-
         return SqlStore(open_url(text, schema), clock)
-    from metier.store.sqlite import open_folder
-
     # Absolute, so that a change of the working folder later makes no difference.
     return SqlStore(open_folder(Path(text).absolute(), schema, clock), clock)

@@ -69,7 +69,7 @@ def open_url(url: str, schema: Schema) -> Database:
     try:
         with translated("open", name):
             _prepare(engine, name, schema)
-    except BaseException:
+    except BaseException:  # whatever went wrong, the pool is emptied
         engine.dispose()
         raise
     reader = engine.execution_options(isolation_level="REPEATABLE READ")
@@ -79,11 +79,15 @@ def open_url(url: str, schema: Schema) -> Database:
 def _parse(url: str) -> sa.URL:
     try:
         parsed = sa.make_url(url)
-    except sa.exc.ArgumentError:
-        raise WrongUsage(
-            "this is no URL of a database", remedy="say postgresql://USER:PASSWORD@HOST/DATABASE"
-        ) from None
+    except (sa.exc.ArgumentError, ValueError):
+        raise _no_url() from None  # its message would show the password
+    if not parsed.database:
+        raise _no_url()
     return parsed.set(drivername="postgresql")
+
+
+def _no_url() -> WrongUsage:
+    return WrongUsage("this is no URL of a database", remedy="say postgresql://USER:PASSWORD@HOST/DATABASE")
 
 
 def _engine(parsed: sa.URL) -> sa.Engine:

@@ -10,7 +10,8 @@ from metier.domain.errors import Refusal
 from metier.domain.fleet import RECORD_TYPES, SITE, Changes, Kind
 from metier.domain.ids import ImageRef, SlotId, TierId
 from metier.store.api import Entry
-from metier.store.codec import Unreadable, form_of, parse_json
+from metier.store.codec import form_of
+from metier.store.form import Unreadable, parse_json
 
 OBSERVATIONS = frozenset({Kind.OBSERVED})
 """What drivers saw; every other kind is what operators and the loop decided."""

@@ -187,6 +187,7 @@ class SqlStore:
             return str(connection.execute(sa.select(SITE.c.id)).scalar_one())
 
     def backup(self) -> Iterator[bytes]:
+        # Here because that module also restores, and so opens stores.
         from metier.store.backup import backup_lines
 
         with translated("back up", self.name), self._database.reader.connect() as connection:

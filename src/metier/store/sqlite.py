@@ -62,7 +62,7 @@ def open_folder(folder: Path, schema: Schema, clock: Clock) -> Database:
         engine = _engine(path)
         try:
             _migrate(engine, path, schema, clock)
-        except BaseException:
+        except BaseException:  # whatever went wrong, it is closed
             engine.dispose()
             raise
     writer = engine.execution_options(metier_begin="BEGIN IMMEDIATE")
@@ -211,7 +211,7 @@ def _prepared(path: Path) -> sqlite3.Connection:
                 f"cannot open {path}: its file system has no shared memory for SQLite's log",
                 remedy="put the state folder on a local, writable file system",
             )
-    except BaseException:
+    except BaseException:  # whatever went wrong, it is closed
         connection.close()
         raise
     return connection

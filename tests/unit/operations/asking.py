@@ -7,12 +7,23 @@ from typing import Any
 from metier.domain.fleet import Fleet
 from metier.domain.plan import Plan, Waiting
 from metier.operations import load_operations
-from metier.operations.registry import Caller, Outcome, Row, View, operation
+from metier.operations.registry import OPERATIONS, Caller, Operation, Outcome, Row, View, operation
 from tests.builders import NOW
 
 load_operations()
 
 ALICE = Caller("alice", NOW)
+
+
+def _module(found: Operation) -> str:
+    function = found.read or found.change
+    assert function is not None
+    return function.__module__
+
+
+# Other tests put operations of their own into the registry.
+OWN = {key: found for key, found in OPERATIONS.items() if _module(found).startswith("metier.operations.")}
+"""Every operation of the program, by noun and verb."""
 
 
 @dataclass

@@ -29,6 +29,7 @@ def test_free_virtual_nodes_and_hosts_are_never_active_guests() -> None:
 
 
 def test_active_guests_come_in_the_order_of_their_vms() -> None:
+    """S14."""
     guests = [a_virtual_node(number=number, tier="web", slot=number) for number in (10, 2, 1)]
     fleet = a_fleet(
         a_host(), a_host_tier(), *guests, a_virtual_node(number=3), a_tier(target=10, state=TierState.ACTIVE)

@@ -10,8 +10,7 @@ from hypothesis import strategies as st
 from metier.domain.errors import MetierError
 from metier.domain.fleet import Fleet
 from metier.domain.tier import TierState
-from metier.operations import load_operations
-from metier.operations.registry import OPERATIONS, Argument, Caller, Operation
+from metier.operations.registry import Argument, Caller, Operation
 from tests.builders import (
     NOW,
     a_fleet,
@@ -25,9 +24,7 @@ from tests.builders import (
     an_alert,
     an_image,
 )
-from tests.unit.operations.asking import a_view
-
-load_operations()
+from tests.unit.operations.asking import OWN, a_view
 
 FLEET = a_fleet(
     a_host(),
@@ -91,8 +88,8 @@ def requests(draw: st.DrawFn, found: list[Operation]) -> tuple[Operation, Any]:
     return chosen, chosen.arguments_type(**given_values)
 
 
-CHANGES = [found for found in OPERATIONS.values() if found.is_change]
-READS = [found for found in OPERATIONS.values() if not found.is_change]
+CHANGES = [found for found in OWN.values() if found.is_change]
+READS = [found for found in OWN.values() if not found.is_change]
 
 
 def carried_out(fleet: Fleet, request: tuple[Operation, Any]) -> Fleet:
@@ -120,7 +117,7 @@ def test_changes_answer_or_refuse_and_leave_a_fleet_that_can_be_read(
         assert tier.image in fleet.images
         assert all(1 <= slot.number <= tier.maximum for slot in tier.slots)
     for noun in ("node", "tier", "image", "job"):
-        found = OPERATIONS[noun, "list"]
+        found = OWN[noun, "list"]
         assert found.read is not None
         json.dumps(found.read(view, found.arguments_type()), allow_nan=False)
     names = [

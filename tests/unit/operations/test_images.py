@@ -41,6 +41,7 @@ WEB = ImageRef("web", "1")
 
 
 def test_a_host_image_offers_equal_vms() -> None:
+    """S13, S23."""
     fleet, outcome = change(
         a_fleet(),
         "image",
@@ -101,6 +102,7 @@ def test_a_host_image_that_makes_no_sense_is_refused(given: dict[str, Any], mess
 
 
 def test_a_version_never_changes_and_the_next_number_is_named() -> None:
+    """S12."""
     fleet = a_fleet(a_host_image("vmm@1"), a_host_image("vmm@9"), a_host_image("vmm@beta"))
     with pytest.raises(Refusal, match=r"image vmm@1 exists already") as refusal:
         change(fleet, "image", "create", name="vmm", version="1", vms=1, vm_memory=256)
@@ -114,6 +116,7 @@ def imported(fleet: Fleet, **arguments: Any) -> tuple[Fleet, Any]:
 
 
 def test_an_import_is_recorded_as_a_job_with_all_it_needs() -> None:
+    """S38, S39, S40."""
     fleet, outcome = imported(
         a_fleet(a_job(7)),
         version="raw",
@@ -193,6 +196,7 @@ def test_waiting_for_an_import_tells_its_progress_and_its_failure() -> None:
 
 
 def test_settings_change_in_place_and_content_does_not() -> None:
+    """S13, S64."""
     before = an_image()
     fleet, _ = change(
         a_fleet(before),
@@ -247,6 +251,7 @@ def test_an_unused_inactive_image_is_deleted_and_its_files_by_a_job() -> None:
 
 
 def test_what_is_in_use_is_not_deleted() -> None:
+    """R-DELETE-1."""
     inactive = an_image(active=False)
     slot = a_slot(instance=an_instance())
     for fleet, message in (

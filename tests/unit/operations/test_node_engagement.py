@@ -14,6 +14,7 @@ NODE, HOST = NodeId("node-1"), NodeId("host-1")
 
 
 def test_a_disengagement_says_who_and_why_and_until_when() -> None:
+    """S15."""
     fleet, outcome = change(
         a_fleet(a_node()), "node", "disengage", name="node-1", why="new disk", until="1d2h30m"
     )
@@ -57,6 +58,7 @@ def test_disengaging_a_host_says_what_becomes_of_its_virtual_nodes() -> None:
 
 
 def test_engaging_lets_automation_act_again_and_repeating_is_no_error() -> None:
+    """S15."""
     fleet, _ = change(a_fleet(a_node()), "node", "disengage", name="node-1")
     _, outcome = change(fleet, "node", "disengage", name="node-1")
     assert outcome.message == "node node-1 is disengaged already"
@@ -68,6 +70,7 @@ def test_engaging_lets_automation_act_again_and_repeating_is_no_error() -> None:
 
 
 def test_a_word_that_a_node_is_down_reaches_every_fence_about_it() -> None:
+    """R-FENCE-1."""
     other = Fence(NodeId("host-2/VM1"), NodeId("host-2"), 1, NOW)
     fleet = a_fleet(
         a_slot(number=1, fences=(Fence(NodeId("host-1/VM1"), HOST, 1, NOW), other)),

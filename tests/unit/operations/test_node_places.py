@@ -15,6 +15,7 @@ NODE = NodeId("node-1")
 
 @pytest.mark.parametrize("to", ["maintenance", "quarantined"])
 def test_a_free_node_is_set_aside_and_comes_back(to: str) -> None:
+    """S11, P9."""
     fleet, outcome = change(a_fleet(a_node()), "node", "move", name="node-1", to=to)
     assert fleet.nodes[NODE].placement.place is Place(to)
     assert outcome.message == f"node node-1 moved to the {to} pool"
@@ -60,6 +61,7 @@ def test_moving_to_where_it_is_changes_nothing() -> None:
 
 
 def test_a_node_is_reserved_as_image_host_and_released() -> None:
+    """S69."""
     fleet, _ = change(a_fleet(a_node()), "node", "reserve", name="node-1")
     assert fleet.nodes[NODE].placement.place is Place.RESERVED
     _, outcome = change(fleet, "node", "reserve", name="node-1")

@@ -53,6 +53,7 @@ def two_hosts_and_two_guests(**seen: int) -> Fleet:
 
 @pytest.mark.parametrize("verb", ["shutdown", "power-off", "power-cycle"])
 def test_a_host_goes_down_only_once_each_guest_s_warning_is_accepted(verb: str) -> None:
+    """R-FORCE-1, S52, S53."""
     fleet = two_hosts_and_two_guests()
     with pytest.raises(NeedsAcceptance) as refusal:
         change(fleet, "node", verb, name="host-1")
@@ -111,6 +112,7 @@ def test_vms_of_others_on_the_host_need_acceptance() -> None:
 
 
 def test_an_active_guest_itself_needs_acceptance() -> None:
+    """R-FORCE-1."""
     fleet = two_hosts_and_two_guests()
     with pytest.raises(NeedsAcceptance) as refusal:
         change(fleet, "node", "shutdown", name="host-1/VM1")

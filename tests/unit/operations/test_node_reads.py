@@ -8,6 +8,7 @@ from metier.domain.actions import AllocateNode
 from metier.domain.errors import NoSuchThing, WrongUsage
 from metier.domain.fleet import Fleet
 from metier.domain.ids import NodeId, SlotId, TierId
+from metier.domain.image import CollectorSpec
 from metier.domain.lifecycle import Lifecycle
 from metier.domain.node import Engagement, Retry
 from metier.domain.observation import CheckResult, Health, Observed, Power
@@ -73,6 +74,7 @@ def a_site(**guest: Any) -> Fleet:
 
 
 def test_a_node_s_row_has_every_key_of_the_contract() -> None:
+    """S9, S10."""
     row = ask(a_site(power_ip=None), "node", "show", name="host-1/VM3")
     assert set(CONTRACT) <= set(row)
     expected = {
@@ -105,6 +107,7 @@ def test_a_node_s_row_has_every_key_of_the_contract() -> None:
 
 
 def test_a_host_shows_its_virtual_nodes_and_how_many_are_active() -> None:
+    """S14."""
     row = ask(a_site(), "node", "show", name="host-1")
     assert row["active_guests"] == 1
     assert row["virtual_nodes"] == ["host-1/VM1", "host-1/VM3", "host-1/VM10"]
@@ -123,6 +126,7 @@ def test_what_is_not_known_is_null() -> None:
 
 
 def test_nodes_are_listed_in_the_order_of_their_names() -> None:
+    """S1."""
     rows = ask(a_site(), "node", "list")
     assert [row["name"] for row in rows] == ["host-1", "host-1/VM1", "host-1/VM3", "host-1/VM10"]
 
@@ -140,6 +144,7 @@ def test_nodes_are_listed_in_the_order_of_their_names() -> None:
     ],
 )
 def test_filters_narrow_the_list(filters: dict[str, Any], names: list[str]) -> None:
+    """S11."""
     assert [row["name"] for row in ask(a_site(), "node", "list", **filters)] == names
 
 
@@ -176,7 +181,11 @@ def test_the_reason_joins_all_that_is_out_of_the_way() -> None:
 def test_failed_checks_are_shown() -> None:
     seen = Observed(health=Health.CRITICAL, checks=(CheckResult("http:80/", False, "connection refused"),))
     fleet = a_fleet(
-        a_host(), a_host_tier(), a_virtual_node(tier="web"), a_tier(), observed={"host-1/VM1": seen}
+        a_host(),
+        a_host_tier(),
+        a_virtual_node(tier="web"),
+        a_tier(collectors=(CollectorSpec("http", 80),)),
+        observed={"host-1/VM1": seen},
     )
     row = ask(fleet, "node", "show", name="host-1/VM1")
     assert row["failed_checks"] == ["http:80/: connection refused"]

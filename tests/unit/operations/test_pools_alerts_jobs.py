@@ -72,6 +72,7 @@ def test_pool_settings_change_one_by_one() -> None:
 
 
 def test_alerts_that_stand_come_first_by_severity_and_age() -> None:
+    """S76."""
     fleet = a_fleet(
         an_alert(1),
         an_alert(2, severity=Severity.CRITICAL, code="tier-below-minimum", subject="api", acknowledged="bob"),

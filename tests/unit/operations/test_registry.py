@@ -7,8 +7,8 @@ from typing import Any, get_args
 
 import pytest
 
-from metier.operations import MODULES, load_operations
-from metier.operations.registry import OPERATIONS, Form, Operation, operation
+from metier.operations import MODULES
+from metier.operations.registry import Form, Operation, operation
 from tests.builders import (
     a_fleet,
     a_host,
@@ -20,11 +20,9 @@ from tests.builders import (
     an_alert,
     an_image,
 )
-from tests.unit.operations.asking import FakeServices, a_view
+from tests.unit.operations.asking import OWN, FakeServices, a_view
 
-load_operations()
-
-EVERY = pytest.mark.parametrize("found", OPERATIONS.values(), ids=lambda found: found.key)
+EVERY = pytest.mark.parametrize("found", OWN.values(), ids=lambda found: found.key)
 
 
 @EVERY
@@ -105,11 +103,11 @@ def test_the_contract_s_verbs_are_there() -> None:
     for noun, words in verbs.items():
         for verb in words.split():
             assert operation(noun, verb).key == f"{noun} {verb}".strip()
-    assert len(OPERATIONS) == sum(len(words.split()) for words in verbs.values())
+    assert len(OWN) == sum(len(words.split()) for words in verbs.values())
 
 
 def test_every_operation_is_reached_by_the_first_word_of_its_command() -> None:
-    for found in OPERATIONS.values():
+    for found in OWN.values():
         function = found.read or found.change
         assert function is not None
         module = function.__module__.rpartition(".")[2]
@@ -117,6 +115,6 @@ def test_every_operation_is_reached_by_the_first_word_of_its_command() -> None:
 
 
 def test_no_two_arguments_of_an_operation_share_a_name() -> None:
-    for found in OPERATIONS.values():
+    for found in OWN.values():
         names = [part.name for part in fields(found.arguments_type)]
         assert len(names) == len(set(names))

@@ -25,6 +25,7 @@ def created(*more: Any, **arguments: Any) -> Tier:
 
 
 def test_slots_take_addresses_gateways_and_host_names() -> None:
+    """S8, P20."""
     tier = created(
         slot_address=("1=10.0.0.7/24,10.0.0.1", "3=2001:db8:0::7/64"), hostname=("1=www1", "2=www2.example")
     )
@@ -158,6 +159,7 @@ def test_personalizing_refuses_what_it_must() -> None:
 
 @pytest.mark.parametrize("state", [TierState.ALLOCATED, TierState.ACTIVE])
 def test_a_host_tier_is_personalized_only_while_inactive(state: TierState) -> None:
+    """R-HOSTIMAGE-1, S67."""
     fleet = a_fleet(a_host_image(), a_host_tier(state=state))
     with pytest.raises(Refusal, match=f"cannot personalize host tier hosts: it is {state}"):
         change(fleet, "tier", "personalize", name="hosts", slot=1, hostname="h1")

@@ -88,6 +88,7 @@ def test_filters_narrow_the_list(filters: dict[str, str], names: list[str]) -> N
 
 
 def test_explain_counts_why_no_node_fits_and_says_what_would_help() -> None:
+    """R-ALLOC-5, S46."""
     row = ask(a_site(), "tier", "explain", name="web")
     assert (row["shortage"], row["surplus"], row["candidates"]) == (1, 0, 0)
     assert sorted(row["reasons"]) == [

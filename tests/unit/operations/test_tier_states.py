@@ -46,6 +46,7 @@ INACTIVE, ALLOCATED, ACTIVE = TierState.INACTIVE, TierState.ALLOCATED, TierState
     ],
 )
 def test_every_verb_from_every_state(before: TierState, verb: str, after: TierState, message: str) -> None:
+    """S2."""
     fleet, outcome = change(a_fleet(an_image(), a_tier(state=before)), "tier", verb, name="web")
     assert fleet.tiers[WEB].state is after
     assert outcome.message == message
@@ -67,6 +68,7 @@ def an_active_site(web: TierState = ACTIVE, guest: Lifecycle = Lifecycle.RUNNING
 
 @pytest.mark.parametrize("verb", ["deactivate", "deallocate"])
 def test_a_host_tier_with_active_guests_stops_only_once_accepted(verb: str) -> None:
+    """R-HOSTDOWN-1."""
     fleet = an_active_site()
     with pytest.raises(NeedsAcceptance) as refusal:
         change(fleet, "tier", verb, name="hosts")
@@ -84,6 +86,7 @@ def test_a_host_tier_with_active_guests_stops_only_once_accepted(verb: str) -> N
 
 
 def test_a_host_tier_stops_without_warning_once_its_guest_tiers_are_down() -> None:
+    """R-HOSTDOWN-1, S73."""
     fleet, outcome = change(an_active_site(ALLOCATED, Lifecycle.IDLE), "tier", "deactivate", name="hosts")
     assert fleet.tiers[HOSTS].state is ALLOCATED
     assert outcome.warnings == ()

@@ -39,6 +39,7 @@ def created(**arguments: Any) -> Tier:
 
 
 def test_the_kind_follows_from_the_image() -> None:
+    """S3."""
     assert created().kind is TierKind.GUEST
     assert created(image="vmm@1").kind is TierKind.HOST
     assert created().state is TierState.INACTIVE
@@ -56,6 +57,7 @@ def test_the_kind_follows_from_the_image() -> None:
     ],
 )
 def test_of_the_three_numbers_some_may_be_left_out(given: dict[str, int], counts: tuple[int, ...]) -> None:
+    """S4, S8."""
     tier = created(**given)
     assert (tier.minimum, tier.target, tier.maximum) == counts
 
@@ -93,6 +95,7 @@ def test_a_tier_that_makes_no_sense_is_not_created(given: dict[str, Any], messag
 
 
 def test_all_settings_reach_the_tier() -> None:
+    """S5, S6, S7, S13, S64, P20."""
     tier = created(
         target=2,
         priority=70,
@@ -179,6 +182,7 @@ def test_dependencies_exist_and_go_in_no_circle() -> None:
 
 
 def test_an_edit_keeps_what_is_not_given() -> None:
+    """S4, S64."""
     tier = a_tier(target=3, priority=70, requirements=Requirements(memory_mib=512, cpus=2))
     fleet, outcome = change(a_site(tier), "tier", "edit", name="web", target=2, memory=0)
     after = fleet.tiers[WEB]
@@ -247,6 +251,7 @@ def test_an_edit_of_an_older_state_is_refused() -> None:
 @pytest.mark.parametrize("verb", ["edit", "update"])
 @pytest.mark.parametrize("state", [TierState.ALLOCATED, TierState.ACTIVE])
 def test_a_host_tier_changes_its_image_only_while_inactive(verb: str, state: TierState) -> None:
+    """R-HOSTIMAGE-1."""
     fleet = a_fleet(a_host_image(), a_host_image("vmm@2"), a_host_tier(state=state))
     with pytest.raises(Refusal, match=f"from vmm@1 to vmm@2: the tier is {state}") as refusal:
         change(fleet, "tier", verb, name="hosts", image="vmm@2")
@@ -255,6 +260,7 @@ def test_a_host_tier_changes_its_image_only_while_inactive(verb: str, state: Tie
 
 @pytest.mark.parametrize("verb", ["edit", "update"])
 def test_a_tier_that_is_not_active_moves_to_another_version(verb: str) -> None:
+    """R-HOSTIMAGE-1, S35, S74."""
     for tier, image in (
         (a_host_tier(), "vmm@2"),
         (a_tier(state=TierState.ALLOCATED), "web@2"),
@@ -279,6 +285,7 @@ def test_a_tier_does_not_change_its_kind() -> None:
 
 
 def test_an_empty_inactive_tier_is_deleted() -> None:
+    """S2."""
     fleet, outcome = change(a_site(a_tier()), "tier", "delete", name="web")
     assert WEB not in fleet.tiers
     assert outcome.message == "tier web deleted"

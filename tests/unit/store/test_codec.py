@@ -15,7 +15,8 @@ from metier.domain.errors import Bug
 from metier.domain.fleet import RECORD_TYPES, Kind
 from metier.domain.node import Node, Placement
 from metier.store.api import Entry
-from metier.store.codec import Unreadable, form_of
+from metier.store.codec import form_of
+from metier.store.form import Unreadable
 from tests.builders import NOW, a_node, a_tier, a_virtual_node
 from tests.unit.store.strategies import values_of
 

@@ -4,7 +4,6 @@ from typing import Any
 
 import pytest
 
-from metier.domain.ids import NodeId, TierId
 from metier.operations import load_operations
 from metier.operations.registry import OPERATIONS
 from metier.web.examples import PLAN, ROWS, schema_of
@@ -32,7 +31,14 @@ def test_an_example_has_no_field_that_a_row_has_not(noun: str) -> None:
 
 def fits(value: Any, schema: dict[str, Any]) -> bool:
     """Tell whether a JSON value has a type that the schema allows."""
-    names = {bool: "boolean", int: "integer", str: "string", list: "array", dict: "object", type(None): "null"}
+    names = {
+        bool: "boolean",
+        int: "integer",
+        str: "string",
+        list: "array",
+        dict: "object",
+        type(None): "null",
+    }
     return "type" not in schema or names[type(value)] in schema["type"]
 
 
@@ -43,9 +49,3 @@ def test_a_plan_has_the_fields_of_its_example() -> None:
     assert set(row) == set(PLAN)
     for part, rows in PLAN.items():
         assert set(row[part][0]) == set(rows[0])
-
-
-def test_builders_and_site_agree() -> None:
-    fleet = a_site().view().fleet
-    assert fleet.node(NodeId("host-1/VM3")).host == "host-1"
-    assert fleet.tier(TierId("web")).target == 1

@@ -47,7 +47,7 @@ def _open_echo(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> "_Echo
     try:
         opened.connect((str(address), 0))
         opened.setblocking(False)
-    except BaseException:
+    except BaseException:  # whatever it is, the socket goes first
         opened.close()
         raise
     types = (_REQUEST_V6, _REPLY_V6) if is_v6 else (_REQUEST_V4, _REPLY_V4)

@@ -3,7 +3,7 @@
 from datetime import datetime, timedelta
 
 from metier.domain.actions import AdvanceNode, FailNode
-from metier.domain.effective import collectors, startup_s
+from metier.domain.effective import is_judged, startup_s
 from metier.domain.evidence import power_seen
 from metier.domain.guests import active_guests
 from metier.domain.lifecycle import Event, Lifecycle
@@ -73,7 +73,7 @@ def _running(work: Work, node: Node) -> None:
 
 def _check_services(work: Work, node: Node) -> None:
     seen = work.fleet.seen(node.name)
-    limit = _tier_of(work, node).failure_threshold if node.tier else 0
+    limit = _tier_of(work, node).failure_threshold if is_judged(work.fleet, node) else 0
     if limit and seen.failed_checks >= limit and _is_after(seen.health_at, node.since):
         last = _last_words(work, node)
         _fail(work, node, Event.FAULT, f"its collectors failed {seen.failed_checks} times in a row{last}")
@@ -101,8 +101,7 @@ def healthy_guests(work: Work, host: Node) -> list[str]:
 
 
 def _is_healthy(work: Work, guest: Node) -> bool:
-    judged = bool(collectors(work.fleet, _tier_of(work, guest)))
-    return judged and health(work.fleet, guest) is Health.NORMAL
+    return is_judged(work.fleet, guest) and health(work.fleet, guest) is Health.NORMAL
 
 
 def _stopping(work: Work, node: Node) -> None:
@@ -143,7 +142,7 @@ def _answers(work: Work, node: Node) -> bool:
     if node.tier is None:
         return False
     seen = work.fleet.seen(node.name)
-    if not collectors(work.fleet, _tier_of(work, node)):
+    if not is_judged(work.fleet, node):
         return True
     return seen.health is Health.NORMAL and _is_after(seen.health_at, node.since)
 

@@ -6,7 +6,7 @@ from metier.domain.node import Node, Request
 from metier.domain.tier import Tier, TierKind, TierState
 from metier.planner.steps.advance import is_off
 from metier.planner.steps.orders import STOP_REQUESTS, is_rebooting, was_brought_down
-from metier.planner.work import Work, about_tier_of
+from metier.planner.work import Work
 
 HOST_GRACE_S = 180
 """Seconds a host's guests get to shut down before the host's own power is cut."""
@@ -27,8 +27,6 @@ def deactivate_tiers(work: Work) -> None:
         elif tier.state is TierState.INACTIVE and node.lifecycle in (Lifecycle.IDLE, Lifecycle.NEW):
             why = f"tier {tier.name} was deallocated"
             work.act(ReleaseNode(node=node.name, why=why, rule="operator", expects=node.generation))
-        elif node.lifecycle is Lifecycle.STOPPING:
-            work.wait(about_tier_of(node), f"{node.name} is shutting down", "R-RELEASE-2")
 
 
 def obey_stop_requests(work: Work) -> None:
@@ -66,7 +64,7 @@ def empty_stopping_hosts(work: Work) -> None:
 
 def _take_out(work: Work, host: Node, guest: Node) -> None:
     assert guest.tier is not None
-    is_reboot = is_rebooting(work, host)
+    is_reboot = is_rebooting(host)
     grace_s = 0 if is_reboot else work.fleet.tiers[guest.tier].shutdown_s
     why = f"its host {host.name} is being shut down"
     rule = "R-FORCE-1" if host.request is not None else "R-FAIL-2" if is_reboot else "R-HOSTDOWN-1"

@@ -16,6 +16,8 @@ _WITHHELD = (Place.QUARANTINED, Place.RESERVED)
 def drive_nodes(work: Work) -> None:
     """Begin at most one piece of work on every node in scope that has none in flight."""
     for node in work.nodes():
+        if node.retry is not None and node.retry.attempts > 1:
+            work.find("action-refused", about_node(node), f"{node.name}: {node.retry.reason}")
         if node.pending is None:
             _drive(work, node)
 
@@ -45,8 +47,6 @@ def _say_it_rests(work: Work, node: Node) -> None:
     work.look_again(about_node(node), node.retry.not_before)
     why = f"{node.name} is tried again after a pause: {node.retry.reason}"
     work.wait(about_tier_of(node), why, "R-FAIL-1")
-    if node.retry.attempts > 1:
-        work.find("action-refused", about_node(node), f"{node.name}: {node.retry.reason}")
 
 
 def _finish_request(work: Work, node: Node) -> None:

@@ -39,6 +39,8 @@ def _new_host(work: Work, node: Node) -> None:
         work.wait(about_node(node), f"{node.name} is not inventoried: automatic_inventory is off", "R-HOST-1")
     elif node.vmm is None:
         work.wait(about_node(node), f"{node.name} has no VM manager to ask what it has", "R-HOST-1")
+    elif node.power is not None and power_seen(work.fleet, node)[0] is Power.OFF:
+        _switch_on(work, node, "it is off, and is to be asked what it has")
     else:
         act_on(work, InventoryNode, node, "it is new", "R-HOST-1")
 
@@ -48,7 +50,8 @@ def _idle_host(work: Work, node: Node) -> None:
         return
     if is_wanted(work, node):
         if node.power is not None and power_seen(work.fleet, node)[0] is not Power.ON:
-            _switch_on(work, node)
+            why = f"an operator ordered {node.request}" if node.request else f"tier {node.tier} is active"
+            _switch_on(work, node, why)
         elif in_active_tier(work, node):
             act_on(work, AdvanceNode, node, "it is on", "R-ALLOC-1", event=Event.BOOT)
     elif node.placement.place is Place.MAINTENANCE and node.to_diagnose:
@@ -64,14 +67,12 @@ def _obeys_at_rest(work: Work, node: Node) -> bool:
     return True
 
 
-def _switch_on(work: Work, node: Node) -> None:
-    """Switch a node on, once per sighting: what was seen before the last order says nothing about it."""
-    if node.lifecycle is Lifecycle.IDLE and node.tier is None and node.started_at is not None:
-        again = node.started_at + timedelta(seconds=SWITCH_AGAIN_S)
-        if work.now < again and not is_off(work, node, node.started_at):
-            work.look_again(about_node(node), again)
-            return
-    why = f"an operator ordered {node.request}" if node.request else f"tier {node.tier} is active"
+def _switch_on(work: Work, node: Node, why: str) -> None:
+    """Switch a node on, and again if it was not seen on for a while after that."""
+    again = None if node.started_at is None else node.started_at + timedelta(seconds=SWITCH_AGAIN_S)
+    if again is not None and work.now < again and not is_off(work, node, node.started_at):
+        work.look_again(about_node(node), again)
+        return
     act_on(work, PowerOn, node, why, "R-ALLOC-1")
 
 
@@ -101,13 +102,15 @@ def _running_host(work: Work, node: Node) -> None:
 
 
 def _stopping_host(work: Work, node: Node) -> None:
-    in_order = node.request is Request.SHUTDOWN or (node.request is None and not is_rebooting(work, node))
+    in_order = node.request is Request.SHUTDOWN or (node.request is None and not is_rebooting(node))
     if in_order and _waits_for_guests(work, node):
         return
     answers = bool(work.fleet.seen(node.name).vmm_reachable)
-    if in_order and node.request is None and node.staged and answers:
+    may_cut = may_be_switched_off(work, node)
+    is_refused = may_cut and node.retry is not None
+    if in_order and node.request is None and node.staged and answers and not is_refused:
         act_on(work, RemoveVms, node, "it leaves its tier", "R-RELEASE-2")
-    elif may_be_switched_off(work, node):
+    elif may_cut:
         _switch_off(work, node, node.problem or "it is no longer wanted")
     elif node.staged:
         cannot = "its VM manager does not answer" if not answers else "VMs that are not Metier's run there"

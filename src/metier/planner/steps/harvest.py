@@ -14,7 +14,7 @@ from metier.domain.node import Node
 from metier.domain.tier import Tier, TierState
 from metier.planner.steps.allocate import shortage
 from metier.planner.steps.failures import is_braked
-from metier.planner.work import Work
+from metier.planner.work import Work, about_tier
 
 
 def harvest_nodes(work: Work) -> None:
@@ -48,7 +48,11 @@ def _donations(work: Work, tier: Tier) -> Iterator[tuple[Tier, Node]]:
     ]
     needs = needs_of(work.fleet, tier)
     for donor in sorted(donors, key=lambda other: (other.priority, natural(other.name))):
-        fitting = [node for node in work.fleet.member_nodes(donor.name) if _may_be_taken(work, tier, node)]
+        if len(work.fleet.members(donor.name)) <= donor.minimum:
+            continue
+        fitting = [
+            node for node in work.fleet.member_nodes(donor.name) if _may_be_taken(work, tier, needs, node)
+        ]
         fitting.sort(
             key=lambda node: (node.lifecycle is Lifecycle.RUNNING, _price(needs, node), natural(node.name))
         )
@@ -56,19 +60,20 @@ def _donations(work: Work, tier: Tier) -> Iterator[tuple[Tier, Node]]:
             yield donor, node
 
 
-def _may_be_taken(work: Work, tier: Tier, node: Node) -> bool:
+def _may_be_taken(work: Work, tier: Tier, needs: Requirements, node: Node) -> bool:
     if not node.engaged or node.pending is not None or node.request is not None or node.hardware is None:
         return False
     if node.lifecycle is Lifecycle.STOPPING or node.lifecycle is Lifecycle.FAILED:
         return False
+    if shape_obstacles(needs, tier, Shape(node.kind, node.hardware)):
+        return False
     cooldown = timedelta(seconds=work.fleet.pool.harvest_cooldown_s)
     if node.harvested_at is not None and work.now < node.harvested_at + cooldown:
+        work.look_again(about_tier(tier), node.harvested_at + cooldown)
         return False
     if active_guests(work.fleet, node.name) or host_obstacle(work.fleet, node):
         return False
-    if any(not guest.engaged for guest in work.fleet.virtual_nodes(node.name)):
-        return False
-    return not shape_obstacles(needs_of(work.fleet, tier), tier, Shape(node.kind, node.hardware))
+    return all(guest.engaged for guest in work.fleet.virtual_nodes(node.name))
 
 
 def _price(needs: Requirements, node: Node) -> tuple[bool, int]:

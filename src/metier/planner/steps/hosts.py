@@ -10,7 +10,7 @@ from metier.domain.node import Node, Place
 from metier.domain.observation import Observed, Power, VmFacts
 from metier.domain.tier import TierKind, TierState
 from metier.planner.steps.advance import is_off
-from metier.planner.steps.orders import AT_REST, is_rebooting, was_brought_down
+from metier.planner.steps.orders import AT_REST, is_ordered_down, is_rebooting, was_brought_down
 from metier.planner.work import Work, about_guest, about_node
 
 
@@ -39,7 +39,8 @@ def _follow(work: Work, host: Node) -> None:
         _delete_all(work, host)
     elif _is_being_emptied(work, host):
         _forget_missing(work, host, seen)
-        _delete_idle(work, host)
+        _note_drift(work, host, seen)
+        _delete_idle(work, host, seen)
     elif host.lifecycle is Lifecycle.RUNNING and host.staged:
         _note_drift(work, host, seen)
         if host.pending is None:
@@ -50,7 +51,7 @@ def _follow(work: Work, host: Node) -> None:
 def _is_being_emptied(work: Work, host: Node) -> bool:
     """Say whether a host is to serve no longer, and not because it failed: then it is left tidy."""
     if host.lifecycle is Lifecycle.STOPPING:
-        return host.request is None and not is_rebooting(work, host)
+        return host.request is None and not is_rebooting(host)
     return host.lifecycle is Lifecycle.IDLE or not _serves(work, host)
 
 
@@ -66,11 +67,12 @@ def _delete_all(work: Work, host: Node) -> None:
             _delete(work, guest, f"its host {host.name} is off", _rule(work, host))
 
 
-def _delete_idle(work: Work, host: Node) -> None:
-    """Delete the virtual nodes of a host that is being emptied as they come to rest."""
+def _delete_idle(work: Work, host: Node, seen: Observed) -> None:
+    """Delete the virtual nodes of a host that is being emptied, as they come to rest, VMs off."""
+    running = {vm.number for vm in seen.vms or () if vm.power is Power.ON and seen.vmm_reachable}
     for guest in work.fleet.virtual_nodes(host.name):
-        is_idle = guest.lifecycle in AT_REST and guest.pending is None
-        may_touch = guest.engaged or was_brought_down(work, host)
+        is_idle = guest.lifecycle in AT_REST and guest.pending is None and guest.vm_number not in running
+        may_touch = guest.engaged or is_ordered_down(work, host)
         if is_idle and may_touch and not is_active_guest(work.fleet, guest):
             _delete(work, guest, f"its host {host.name} leaves its tier", _rule(work, host))
 
@@ -95,7 +97,7 @@ def _forget_missing(work: Work, host: Node, seen: Observed) -> None:
         guest = work.fleet.nodes[name]
         if number in shown or (guest.since is not None and seen.vms_at <= guest.since):
             continue
-        if not guest.engaged and not was_brought_down(work, host):
+        if not guest.engaged and not is_ordered_down(work, host):
             message = f"its VM is gone from {host.name}; it is disengaged"
             work.find("node-failed", about_guest(guest, host), message)
         elif guest.pending is None:

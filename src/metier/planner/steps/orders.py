@@ -24,15 +24,20 @@ def in_active_tier(work: Work, node: Node) -> bool:
     return node.tier is not None and work.fleet.tiers[node.tier].state is TierState.ACTIVE
 
 
-def is_rebooting(work: Work, node: Node) -> bool:
+def is_rebooting(node: Node) -> bool:
     """Say whether `node` stops only to be started again in its slot, because it failed (R-FAIL-2)."""
-    is_stopping = node.lifecycle is Lifecycle.STOPPING and node.request is None
-    return is_stopping and bool(node.problem) and in_active_tier(work, node)
+    is_stopping = node.lifecycle is Lifecycle.STOPPING and node.request is None and node.tier is not None
+    return is_stopping and node.rebooted_at is not None and node.rebooted_at == node.since
+
+
+def is_ordered_down(work: Work, host: Node) -> bool:
+    """Say whether an operator wants `host` to stop serving: then its disengaged virtual nodes go too."""
+    return host.request is not None or not in_active_tier(work, host)
 
 
 def was_brought_down(work: Work, host: Node) -> bool:
-    """Say whether an operator brought `host` down: then its disengaged virtual nodes go too."""
-    return host.request is not None or not host.engaged or not in_active_tier(work, host)
+    """Say whether a host that is off is so by an operator's deed: an order, or a hand while disengaged."""
+    return is_ordered_down(work, host) or not host.engaged
 
 
 def has_spent_instance(work: Work, node: Node) -> bool:

@@ -9,13 +9,23 @@ from metier.planner.work import Work, about_tier
 
 
 def report_tiers(work: Work) -> None:
-    """Say for every active tier in scope which members do not run, and whether it is below its minimum."""
+    """Say for every tier in scope which members are not as it wants them, and if it is below its minimum."""
     for tier in work.tiers():
         if tier.state is TierState.ACTIVE:
-            _report(work, tier)
+            _report_active(work, tier)
+        else:
+            _report_resting(work, tier)
 
 
-def _report(work: Work, tier: Tier) -> None:
+def _report_resting(work: Work, tier: Tier) -> None:
+    at_rest = (Lifecycle.IDLE,) if tier.state is TierState.ALLOCATED else ()
+    for node in work.fleet.member_nodes(tier.name):
+        if node.lifecycle not in at_rest:
+            why = f"{node.name} (slot {node.placement.slot}) is {status(work.fleet, node)}"
+            work.wait(about_tier(tier), why, "R-RELEASE-2")
+
+
+def _report_active(work: Work, tier: Tier) -> None:
     ailing = []
     coming = normal = 0
     for name in work.fleet.members(tier.name).values():

@@ -25,31 +25,31 @@ class _Hold(NamedTuple):
 def shrink_tiers(work: Work) -> None:
     """Release as many members as each tier has too many, or say what that waits for."""
     for tier in work.tiers():
-        too_many = _excess(work, tier)
-        if too_many > 0 and tier.state is not TierState.INACTIVE:
-            _shrink(work, tier, too_many)
+        numbers = work.fleet.members(tier.name)
+        has_too_many = len(numbers) > tier.target or (numbers and max(numbers) > tier.maximum)
+        if has_too_many and tier.state is not TierState.INACTIVE:
+            _shrink(work, tier)
 
 
-def _excess(work: Work, tier: Tier) -> int:
-    """Return how many members must go: those above the target, or in slots beyond the maximum."""
-    numbers = work.fleet.members(tier.name)
-    if not numbers:
-        return 0
-    beyond = sum(n > tier.maximum for n in numbers) if max(numbers) > tier.maximum else 0
-    return max(len(numbers) - tier.target, beyond)
-
-
-def _shrink(work: Work, tier: Tier, too_many: int) -> None:
+def _shrink(work: Work, tier: Tier) -> None:
+    """Release what is above the target, and whoever fills a slot beyond the maximum."""
     members = work.fleet.member_nodes(tier.name)
     held = {node.name: _held_by(work, tier, node) for node in members}
     ready = [node for node in members if held[node.name] is None]
     ready.sort(key=lambda node: _order(work, tier, node))
-    for node in ready[:too_many]:
-        _release(work, tier, node)
-    if len(ready) < too_many:
-        for hold in held.values():
-            if hold is not None:
-                work.wait(about_tier(tier), hold.why, hold.rule)
+    for node in ready:
+        if len(work.fleet.members(tier.name)) > tier.target or _is_beyond(tier, node):
+            _release(work, tier, node)
+    left = work.fleet.member_nodes(tier.name)
+    is_above = len(left) > tier.target
+    for node in left:
+        hold = held[node.name]
+        if hold is not None and (is_above or _is_beyond(tier, node)):
+            work.wait(about_tier(tier), hold.why, hold.rule)
+
+
+def _is_beyond(tier: Tier, node: Node) -> bool:
+    return node.placement.slot is not None and node.placement.slot > tier.maximum
 
 
 def _held_by(work: Work, tier: Tier, node: Node) -> _Hold | None:
@@ -85,7 +85,7 @@ def _order(work: Work, tier: Tier, node: Node) -> tuple[bool, bool, bool, tuple[
         is_dear, surplus = cost(needs_of(work.fleet, tier), Shape(node.kind, node.hardware))
         price = (not is_dear, -surplus)
     return (
-        node.placement.slot <= tier.maximum,
+        not _is_beyond(tier, node),
         node.lifecycle is Lifecycle.RUNNING,
         health(work.fleet, node) is Health.NORMAL,
         price,

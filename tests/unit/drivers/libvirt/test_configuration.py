@@ -82,7 +82,7 @@ def test_one_name_for_two_networks_is_wrong_usage() -> None:
         parsed(networks="default=bridge:br0,default=bridge:br1")
 
 
-@pytest.mark.parametrize("store", ["vms", "/", "/srv", "/srv/../etc/vms", "/srv/vms\n", ""])
+@pytest.mark.parametrize("store", ["vms", "/", "/srv", "/srv/../etc/vms", "/srv/vms\n", "/srv/a\0b", ""])
 def test_a_store_is_a_folder_of_metiers_own(store: str) -> None:
     with pytest.raises(WrongUsage, match="store="):
         parsed(store=store)

@@ -115,6 +115,7 @@ class VmdkDisk:
             self.create_type = told.create_type
             self._refuse_capacity(told.capacity_bytes)
             for line in told.extents:
+                self._refuse_overhang()
                 self._add_extent(line, files)
         self._starts = [0, *accumulate(extent.size_bytes for extent in self._extents)][:-1]
         self.capacity_bytes = sum(extent.size_bytes for extent in self._extents)
@@ -163,6 +164,15 @@ class VmdkDisk:
         header = read_header(descriptor, line.file, size)
         self._refuse_difference(line.sectors, header, line.file)
         self._add_sparse(descriptor, header, size, path, line.file)
+
+    def _refuse_overhang(self) -> None:
+        """Refuse a further extent after one whose last grain is cut off.
+
+        VMware writes no such disk, and QEMU reads the rest of that grain where the next extent begins.
+        """
+        last = self._extents[-1] if self._extents else None
+        if isinstance(last, SparseExtent) and last.size_bytes % last.grain_bytes:
+            raise Refusal(f"cannot use {self.name}: its extent {last.name!r} ends within a grain")
 
     def _add_sparse(self, descriptor: int, header: Header, size: int, path: Path, name: str = "") -> None:
         self._extents.append(SparseExtent(descriptor, header, name or self.name, size))

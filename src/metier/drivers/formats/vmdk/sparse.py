@@ -125,10 +125,11 @@ class SparseExtent:
     """The content of a sparse extent."""
 
     def __init__(self, descriptor: int, header: Header, file: str, size: int) -> None:
+        self.name = file
         self.size_bytes = header.sectors * SECTOR_BYTES
+        self.grain_bytes = header.grain_bytes
         self._descriptor = descriptor
         self._header = header
-        self._file = file
         self._file_bytes = size
         self._directory = self._words(header.directory_at, header.tables, "its directory")
         # Neighbours are asked for one after the other; a table spans 32 MiB of guest data.
@@ -145,11 +146,11 @@ class SparseExtent:
         for number in range(len(self._directory)):
             if self._directory[number]:
                 grains += self._count(self._table(number), number)
-                least = grains * (SECTOR_BYTES if self._header.is_compressed else self._header.grain_bytes)
+                least = grains * (SECTOR_BYTES if self._header.is_compressed else self.grain_bytes)
                 if least > self._file_bytes:
-                    raise Refusal(f"cannot read {self._file}: its grains overlap: it has no room for so many")
+                    raise Refusal(f"cannot read {self.name}: its grains overlap: it has no room for so many")
             advance(self._table_span)
-        return grains * self._header.grain_bytes
+        return grains * self.grain_bytes
 
     def next_data(self, at: int) -> int:
         """Return the first place from `at` on where a grain may be."""
@@ -162,17 +163,16 @@ class SparseExtent:
 
     def read(self, at: int, size: int) -> bytes | None:
         """Return the bytes from `at` on, which must lie within the extent; None if they are all zeros."""
-        grain_bytes = self._header.grain_bytes
-        number, within = divmod(at, grain_bytes)
-        if within + size <= grain_bytes:
+        number, within = divmod(at, self.grain_bytes)
+        if within + size <= self.grain_bytes:
             grain = self._grain(number)
-            if grain is None or size == grain_bytes:
+            if grain is None or size == self.grain_bytes:
                 return grain
             return grain[within : within + size]
         pieces, is_empty = [], True
         while size:
-            number, within = divmod(at, grain_bytes)
-            length = min(size, grain_bytes - within)
+            number, within = divmod(at, self.grain_bytes)
+            length = min(size, self.grain_bytes - within)
             grain = self._grain(number)
             is_empty = is_empty and grain is None
             pieces.append(bytes(length) if grain is None else grain[within : within + length])
@@ -191,38 +191,39 @@ class SparseExtent:
         return self._plain(number, sector * SECTOR_BYTES)
 
     def _plain(self, number: int, at: int) -> bytes:
-        grain_bytes = self._header.grain_bytes
-        data = os.pread(self._descriptor, grain_bytes, at)
-        if len(data) < grain_bytes:
+        data = os.pread(self._descriptor, self.grain_bytes, at)
+        if len(data) < self.grain_bytes:
             # The last grain may end with the disk.
-            wanted = min(grain_bytes, self.size_bytes - number * grain_bytes)
+            wanted = min(self.grain_bytes, self.size_bytes - number * self.grain_bytes)
             if len(data) < wanted:
-                raise self._cut_short(f"within the data at {number * grain_bytes}")
-            data = data.ljust(grain_bytes, b"\0")
+                raise self._cut_short(f"within the data at {number * self.grain_bytes}")
+            data = data.ljust(self.grain_bytes, b"\0")
         return data
 
     def _inflated(self, number: int, at: int) -> bytes:
-        grain_bytes = self._header.grain_bytes
         head = os.pread(self._descriptor, _MARKER.size + _GUESS_BYTES, at)
         if len(head) < _MARKER.size:
-            raise self._cut_short(f"within the data at {number * grain_bytes}")
+            raise self._cut_short(f"within the data at {number * self.grain_bytes}")
         sector, size = _MARKER.unpack_from(head)
-        if sector * SECTOR_BYTES != number * grain_bytes or not 0 < size <= 2 * grain_bytes + SECTOR_BYTES:
+        if (
+            sector * SECTOR_BYTES != number * self.grain_bytes
+            or not 0 < size <= 2 * self.grain_bytes + SECTOR_BYTES
+        ):
             raise self._damaged(number)
         end = _MARKER.size + size
         if len(head) < end:
             head += os.pread(self._descriptor, end - len(head), at + len(head))
         if len(head) < end:
-            raise self._cut_short(f"within the data at {number * grain_bytes}")
+            raise self._cut_short(f"within the data at {number * self.grain_bytes}")
         engine = zlib.decompressobj()
         try:
-            data = engine.decompress(head[_MARKER.size : end], grain_bytes + 1)
+            data = engine.decompress(head[_MARKER.size : end], self.grain_bytes + 1)
         except zlib.error as error:
             raise self._damaged(number) from error
-        wanted = min(grain_bytes, self.size_bytes - number * grain_bytes)
-        if not engine.eof or not wanted <= len(data) <= grain_bytes:
+        wanted = min(self.grain_bytes, self.size_bytes - number * self.grain_bytes)
+        if not engine.eof or not wanted <= len(data) <= self.grain_bytes:
             raise self._damaged(number)
-        return data.ljust(grain_bytes, b"\0")
+        return data.ljust(self.grain_bytes, b"\0")
 
     def _read_table(self, number: int) -> "array[int]":
         return self._words(self._directory[number] * SECTOR_BYTES, _ENTRIES, f"its grain table {number}")
@@ -241,7 +242,7 @@ class SparseExtent:
     def _count(self, table: "array[int]", number: int) -> int:
         """Return how many grains a table has, after checking that all lie within the file."""
         unused = table.count(0) + (table.count(1) if self._header.has_zeroed_grains else 0)
-        room = self._header.grain_bytes if not self._header.is_compressed else _MARKER.size
+        room = self.grain_bytes if not self._header.is_compressed else _MARKER.size
         if unused < len(table) and max(table) * SECTOR_BYTES + room > self._file_bytes:
             self._check_end(table, number)
         return len(table) - unused
@@ -250,16 +251,16 @@ class SparseExtent:
         """Refuse grains past the end; the disk's last one may be shorter than a grain."""
         for entry, sector in enumerate(table):
             grain = number * _ENTRIES + entry
-            size = min(self._header.grain_bytes, self.size_bytes - grain * self._header.grain_bytes)
+            size = min(self.grain_bytes, self.size_bytes - grain * self.grain_bytes)
             room = _MARKER.size if self._header.is_compressed else max(size, 0)
             if sector > 1 and sector * SECTOR_BYTES + room > self._file_bytes:
-                raise self._cut_short(f"before the data at {grain * self._header.grain_bytes}")
+                raise self._cut_short(f"before the data at {grain * self.grain_bytes}")
 
     def _cut_short(self, where: str) -> Refusal:
-        return Refusal(f"cannot read {self._file}: it ends {where}", remedy="copy or export it again")
+        return Refusal(f"cannot read {self.name}: it ends {where}", remedy="copy or export it again")
 
     def _damaged(self, number: int) -> Refusal:
-        at = number * self._header.grain_bytes
+        at = number * self.grain_bytes
         return Refusal(
-            f"cannot read {self._file}: the data at {at} is damaged", remedy="copy or export it again"
+            f"cannot read {self.name}: the data at {at} is damaged", remedy="copy or export it again"
         )

@@ -19,6 +19,8 @@ T = TypeVar("T")
 # Each abandoned call holds a thread and a request at the host, which takes five at once by default;
 # keepalive ends a dead host's calls within half a minute, so more than this is a host that is truly stuck.
 MAX_ABANDONED = 8
+# How many pieces of progress the work may be ahead of the caller: enough that neither waits for each step.
+_MAX_UNHEARD = 4
 
 
 class Attempt:
@@ -36,6 +38,7 @@ class Attempt:
         self._given_up = False
         self._begun = False
         self._news: queue.SimpleQueue[tuple[str, Any]] = queue.SimpleQueue()
+        self._room = threading.Semaphore(_MAX_UNHEARD)
 
     @property
     def left_s(self) -> float:
@@ -61,7 +64,9 @@ class Attempt:
             self._begun = True
 
     def tell(self, done: int, total: int) -> None:
-        """Pass progress on to the caller's thread."""
+        """Pass progress on to the caller's thread; waits while that is far behind."""
+        self._room.acquire(timeout=self.left_s)
+        self.check()
         self._news.put(("progress", (done, total)))
 
     def lost(self) -> DriverError:
@@ -88,12 +93,14 @@ class Attempt:
                     raise news
                 if progress is not None:
                     progress(*news)
+                self._room.release()
         except queue.Empty:
             with self._lock:
                 self._given_up = True
                 raise self._missed() from None
         finally:
             self._given_up = True
+            self._room.release()
 
     def _missed(self) -> DriverError:
         limit = f"within {self._timeout_s:g} s"
@@ -131,7 +138,7 @@ class Attempts:
         thread.start()
         try:
             result: T = attempt.wait(progress)
-        except BaseException:
+        except BaseException:  # a cancelled caller leaves the work behind as a late one does
             with self._lock:
                 self._abandoned.add(thread)
             raise

@@ -32,6 +32,8 @@ class Attachment(NamedTuple):
 
 
 def _url(text: str) -> str:
+    if not text.isprintable():
+        raise ValueError("must not hold control characters")
     parts = urlsplit(text)
     if not parts.scheme or not parts.path:
         raise ValueError("must be a libvirt URI such as qemu+ssh://root@host-1/system")
@@ -45,7 +47,7 @@ def _url(text: str) -> str:
 
 
 def _folder(text: str) -> str:
-    if not text.startswith("/") or text != text.strip() or ".." in text.split("/"):
+    if not text.startswith("/") or not text.isprintable() or ".." in text.split("/"):
         raise ValueError("must be an absolute path on the host")
     if len(text) > 1 and text.endswith("/"):
         text = text.rstrip("/")

@@ -67,10 +67,14 @@ class Connection:
     def close(self) -> None:
         """Let go; later calls raise Unavailable."""
         self._closed = True
-        line, self._line = self._line, None
-        if line is not None:
-            # Saying goodbye asks the host, who may not answer.
-            threading.Thread(target=line.hang_up, name="libvirt: close", daemon=True).start()
+        # Saying goodbye asks the host, who may not answer.
+        threading.Thread(target=self._hang_up, name="libvirt: close", daemon=True).start()
+
+    def _hang_up(self) -> None:
+        with self._opening:
+            line, self._line = self._line, None
+            if line is not None:
+                line.hang_up()
 
     def _connected(self, attempt: Attempt) -> Line:
         """Return a connection that has just answered."""

@@ -76,7 +76,7 @@ def domain_xml(frame: Frame, mark: Mark, shape: Shape = BARE, media: Media = Med
     _text(domain, "name", frame.place.domain(frame.number))
     _text(domain, "uuid", frame.place.domain_id(frame.number))
     if title:
-        _text(domain, "title", clean(title))
+        _text(domain, "title", " ".join(clean(title).split()))
     domain.append(mark_element(mark))
     domain.extend(copy.deepcopy(element) for element in frame.size)
     domain.append(_os(shape, media))

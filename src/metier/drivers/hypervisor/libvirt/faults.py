@@ -1,5 +1,6 @@
 """What libvirt's errors mean to the loop: a table from its codes to the three errors of a driver."""
 
+import xml.etree.ElementTree as ET
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -52,11 +53,13 @@ def code(error: libvirt.libvirtError) -> int:
 
 @contextmanager
 def translated(attempt: Attempt, connection: "libvirt.virConnect") -> Iterator[None]:
-    """Turn what libvirt raises into one of the driver's three errors."""
+    """Turn what libvirt raises, and answers that cannot be read, into a driver's three errors."""
     try:
         yield
     except libvirt.libvirtError as error:
         raise meaning(error, attempt, connection_lives=is_alive(connection)) from said(error)
+    except ET.ParseError as error:
+        raise Refused(f"cannot {attempt.what}: the host's answer is not XML") from error
 
 
 def meaning(error: libvirt.libvirtError, attempt: Attempt, *, connection_lives: bool) -> DriverError:

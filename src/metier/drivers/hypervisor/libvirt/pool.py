@@ -91,7 +91,7 @@ class Pool:
             # The length of the file, whatever libvirt takes its content for.
             if int(volume.infoFlags(libvirt.VIR_STORAGE_VOL_GET_PHYSICAL)[2]) != size:
                 raise OutcomeUnknown(f"cannot {self._attempt.what}: {name} arrived with another size")
-        except BaseException:
+        except BaseException:  # whatever it is, no part of a volume stays
             with suppress(libvirt.libvirtError):
                 volume.delete(0)
             raise
@@ -111,7 +111,7 @@ class Pool:
                 if tell is not None:
                     tell(sent)
             stream.finish()
-        except BaseException:
+        except BaseException:  # whatever it is, the host is told that no more comes
             with suppress(libvirt.libvirtError):
                 stream.abort()
             raise

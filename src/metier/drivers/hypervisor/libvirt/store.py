@@ -82,7 +82,7 @@ class Store:
         self._require_room(key, total)
         for name, file in files.items():
             size = _size(key, file)
-            with file.open("rb") as content:
+            with _unreadable_is_refused(key, file), file.open("rb") as content:
                 self._pool.upload(name, content, size, _IMAGE_MODE, partial(self._tell, done, total))
             done += size
 
@@ -179,8 +179,15 @@ def _seed_name(number: int) -> str:
 
 
 def _size(key: str, file: Path) -> int:
-    try:
+    with _unreadable_is_refused(key, file):
         return file.stat().st_size
+
+
+@contextmanager
+def _unreadable_is_refused(key: str, file: Path) -> Iterator[None]:
+    """Turn a file of the image matrix that cannot be read into a driver's error."""
+    try:
+        yield
     except OSError as error:
         raise Refused(
             f"cannot read image {key}: {file.name}: {error.strerror}", remedy="run metier image verify"

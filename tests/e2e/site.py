@@ -1,0 +1,129 @@
+"""A real site for end-to-end tests: two libvirt hosts, a controller, and an operator at its console."""
+
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from metier.lab.archive import pack_archive
+from metier.lab.console import Answer, Console
+from metier.lab.controller import LabController
+from metier.lab.datacentre import LabDatacentre
+from metier.lab.guest import build_guest
+from metier.lab.running import node_settings
+from metier.lab.state import LabHost
+from metier.lab.vmx import VmwareMachine
+from metier.lab.waiting import wait_until
+
+VMS_PER_HOST = 3
+PATIENCE_S = 180.0
+
+
+class Site:
+    """What a test needs: the lab, its controller, and questions in the operator's words."""
+
+    def __init__(self, folder: Path, lab: LabDatacentre) -> None:
+        self.folder, self.lab = folder, lab
+        self.controller = LabController(lab, folder / "state")
+        self.console = Console(self.controller.state)
+
+    def metier(self, *words: str, expect: int = 0) -> Answer:
+        """Type a command that must end with status `expect`."""
+        return self.console.type(*words, expect=(expect,))
+
+    def node(self, name: str) -> dict[str, Any]:
+        """Return one node."""
+        found: dict[str, Any] = self.console.ask("node", "show", name)
+        return found
+
+    def nodes(self, *filters: str) -> list[dict[str, Any]]:
+        """Return the nodes that `filters` let through."""
+        found: list[dict[str, Any]] = self.console.ask("node", "list", *filters)
+        return found
+
+    def virtual(self, host: str) -> list[dict[str, Any]]:
+        """Return the virtual nodes of a host."""
+        return [node for node in self.nodes("--kind", "virtual") if node["host"] == host]
+
+    def tier(self, name: str) -> dict[str, Any]:
+        """Return one tier."""
+        found: dict[str, Any] = self.console.ask("tier", "show", name)
+        return found
+
+    def events(self, after: int = 0) -> list[dict[str, Any]]:
+        """Return the journal after an event."""
+        found: list[dict[str, Any]] = self.console.ask(
+            "event", "list", "--after", str(after), "--limit", "1000"
+        )
+        return found
+
+    def last_event(self) -> int:
+        """Return the number of the newest event."""
+        return int(self.console.ask("event", "list", "--limit", "1")[-1]["id"])
+
+    def until(self, question: Callable[[], bool], what: str) -> None:
+        """Wait for something to be so."""
+        if not wait_until(question, PATIENCE_S, every_s=0.3):
+            last = "\n".join(
+                f"{event['at']} {event['subject']}: {event['message']}" for event in self.events()[-25:]
+            )
+            raise AssertionError(f"waited {PATIENCE_S:.0f} s in vain until {what}\n{last}")
+
+    def until_normal(self, tier: str, count: int) -> None:
+        """Wait until a tier has `count` normal members and waits for nothing."""
+        self.until(lambda: self.tier(tier)["normal"] == count, f"{tier} has {count} normal nodes")
+
+    def virsh(self, host: str, *words: str) -> str:
+        """Use the VM manager's own tool on a host, behind Metier's back."""
+        argv = ["virsh", "-q", "-c", self.lab.host(host).url, *words]
+        return subprocess.run(argv, capture_output=True, text=True, check=True, timeout=60).stdout
+
+    def page(self, address: str) -> str:
+        """Fetch a guest's page, from inside the site."""
+        program = (
+            f"import urllib.request as u; print(u.urlopen('http://{address}/', timeout=10).read().decode())"
+        )
+        argv = self.lab.command_in_site([sys.executable, "-c", program])
+        return subprocess.run(argv, capture_output=True, text=True, check=True, timeout=30).stdout
+
+
+@contextmanager
+def running_site(folder: Path) -> Iterator[Site]:
+    """Bring a site up with its hosts added and inventoried; nothing of it is left afterwards."""
+    with LabDatacentre(folder / "lab", [LabHost("host-1"), LabHost("host-2")]) as lab:
+        site = Site(folder, lab)
+        site.controller.start()
+        try:
+            for host in lab.hosts:
+                site.metier("node", "add", host.name, *node_settings(lab, host.name))
+            site.until(lambda: all(n["placement"] == "free" for n in site.nodes()), "the hosts are free")
+            yield site
+        finally:
+            site.controller.stop()
+
+
+def import_guest(site: Site, name: str = "web", flags: tuple[str, ...] = ()) -> Path:
+    """Build the lab's guest, pack it as a VMware archive and import it by the manual's own command."""
+    disk = site.folder / f"{name}.raw"
+    build_guest(disk, flags=flags)
+    archive = pack_archive(
+        disk, site.folder, VmwareMachine(name, memory_mib=96), subformat="twoGbMaxExtentSparse"
+    )
+    site.console.type("-r", "-i", name, "-n", "1", "-f", str(archive), "-v", program="ccimport")
+    site.metier("image", "edit", f"{name}@1", "--collector", "http:80/health", "--startup-seconds", "120")
+    return archive
+
+
+def create_tiers(site: Site, guests: int = 2) -> None:
+    """Create a host tier on both hosts and a guest tier, both inactive."""
+    offer = ("--vms", str(VMS_PER_HOST), "--vm-memory", "128", "--vm-disk", "1")
+    site.metier("image", "create", "vmm", "--version", "1", "--type", "vmm-host", *offer)
+    site.metier("tier", "create", "hosts", "--image", "vmm@1", "--minimum", "1", "--target", "2")
+    addresses = [str(address) for address in site.lab.static_addresses[: guests + 1]]
+    site.metier(
+        *("tier", "create", "web", "--image", "web@1", "--minimum", "1", "--target", str(guests)),
+        *("--maximum", str(guests + 1), "--depends-on", "hosts", "--reboot-on-failure", "off"),
+        *("--addresses", f"{addresses[0]}-{addresses[-1]}/{site.lab.prefix_length}"),
+    )
