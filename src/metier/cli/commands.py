@@ -81,8 +81,8 @@ def output_option(forms: Sequence[str] = FORMS) -> click.Option:
     return click.Option(
         ["common_output", "-o", "--output"],
         type=click.Choice(forms),
-        default="table",
-        help="How to print  [default: table]",
+        default=forms[0],
+        help=f"How to print  [default: {forms[0]}]",
     )
 
 

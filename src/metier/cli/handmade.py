@@ -14,6 +14,8 @@ from metier.cli.output import emit, list_text, row_text
 from metier.cli.paths import ROOT
 from metier.cli.session import session_of
 
+# What is built here is told in sentences, or as JSON for programs.
+_LAB_FORMS = ("text", "json")
 _SHELLS = ("bash", "zsh", "fish")
 
 
@@ -120,11 +122,10 @@ def completion(ctx: click.Context, shell: str) -> None:
     emit(found(ctx.find_root().command, {}, "metier", "_METIER_COMPLETE").source())
 
 
-@click.command(params=[output_option(("table", "json"))])
+@click.command(params=[output_option(_LAB_FORMS)])
 @click.option("--keep", is_flag=True, help="Leave it running")
 def demo(common_output: str, keep: bool) -> None:
     """Show Metier's main job with real virtual machines on this machine."""
-    # Its module is another one's work and may lack what it needs on this machine.
     from metier.lab.demo import run_demo
 
     raise click.exceptions.Exit(run_demo(keep=keep, output=common_output))
@@ -135,28 +136,35 @@ def lab() -> None:
     """Run a small data centre on this machine: hosts, networks and a controller."""
 
 
-@lab.command("up", params=[output_option(("table", "json"))])
-def lab_up(common_output: str) -> None:
-    """Start it."""
-    _lab("up", common_output)
+_LAB_FOLDER = click.argument("folder", required=False, type=click.Path(path_type=Path))
 
 
-@lab.command("down", params=[output_option(("table", "json"))])
-def lab_down(common_output: str) -> None:
+@lab.command("up", params=[output_option(_LAB_FORMS)])
+@_LAB_FOLDER
+@click.option("--hosts", default=2, show_default=True, type=click.IntRange(1, 16), help="How many hosts")
+def lab_up(common_output: str, folder: Path | None, hosts: int) -> None:
+    """Start it in FOLDER, and say how to use it."""
+    from metier.lab import running
+
+    raise click.exceptions.Exit(running.lab_up(folder, common_output, hosts))
+
+
+@lab.command("down", params=[output_option(_LAB_FORMS)])
+@_LAB_FOLDER
+def lab_down(common_output: str, folder: Path | None) -> None:
     """Stop it and remove all of it."""
-    _lab("down", common_output)
+    from metier.lab import running
+
+    raise click.exceptions.Exit(running.lab_down(folder, common_output))
 
 
-@lab.command("status", params=[output_option(("table", "json"))])
-def lab_status(common_output: str) -> None:
+@lab.command("status", params=[output_option(_LAB_FORMS)])
+@_LAB_FOLDER
+def lab_status(common_output: str, folder: Path | None) -> None:
     """Say what runs of it."""
-    _lab("status", common_output)
+    from metier.lab import running
 
-
-def _lab(verb: str, form: str) -> None:
-    from metier.lab import datacentre
-
-    raise click.exceptions.Exit(getattr(datacentre, verb)(output=form) or 0)
+    raise click.exceptions.Exit(running.lab_status(folder, common_output))
 
 
 @click.group()

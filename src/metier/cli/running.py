@@ -71,7 +71,9 @@ def change(operation: "Operation", session: Session, values: Mapping[str, Any]) 
         calls = [Call(_with(call.request, accept_warnings=True)) for call in calls]
     changes, failures = _each(calls, form, lambda call: _carried_out(client, call, form))
     if values["common_wait"]:
-        _wait(session, client, changes, values["common_timeout"])
+        jobs = _wait(session, client, changes, values["common_timeout"])
+        if form == "table":
+            emit("\n".join(printable(f"{job['kind']} of {job['subject']} done") for job in jobs))
     if form != "table":
         outcomes = [change.outcome for change in changes]
         _print_outcomes(outcomes, form, several=len(calls) > 1)
@@ -161,11 +163,15 @@ def _with(request: Request, **query: bool) -> Request:
     return replace(request, query={**(request.query or {}), **query})
 
 
-def _wait(session: Session, client: Client, changes: Sequence[Change], timeout_s: float) -> None:
+def _wait(
+    session: Session, client: Client, changes: Sequence[Change], timeout_s: float
+) -> list[Mapping[str, Any]]:
+    """Wait until the effect of all changes is seen; returns the jobs that this took."""
     progress = Progress(shown=session.verbose)
     wait = Wait(client, timeout_s, progress)
     try:
-        wait.for_jobs(change.outcome["job"] for change in changes if change.outcome.get("job") is not None)
+        numbers = [change.outcome["job"] for change in changes if change.outcome.get("job") is not None]
+        jobs = wait.for_jobs(numbers)
         wait.until_settled(change.call.request for change in changes)
     except KeyboardInterrupt:
         progress.end()
@@ -173,6 +179,7 @@ def _wait(session: Session, client: Client, changes: Sequence[Change], timeout_s
         raise
     finally:
         progress.end()
+    return jobs
 
 
 def _list(operation: "Operation", client: Client, request: Request, values: Mapping[str, Any]) -> None:

@@ -79,12 +79,13 @@ class Wait:
         self._timeout_s = timeout_s
         self._progress = progress
 
-    def for_jobs(self, jobs: Iterable[int]) -> None:
-        """Return once every job is done.
+    def for_jobs(self, jobs: Iterable[int]) -> list[Mapping[str, Any]]:
+        """Return the jobs once every one is done.
 
         Raises:
             Failure: One failed or was cancelled, or the time is over.
         """
+        finished: list[Mapping[str, Any]] = []
         for job in jobs:
             speed: Speed | None = None
             for row in self._states(Request("GET", f"{ROOT}/jobs/{job}"), _is_over):
@@ -92,8 +93,11 @@ class Wait:
                 speed = speed or Speed(self._progress.seconds, done)
                 speed.look(self._progress.seconds, done)
                 _check_job(row)
-                if not _is_over(row):
+                if _is_over(row):
+                    finished.append(row)
+                else:
                     self._progress.say(job_line(row, speed))
+        return finished
 
     def until_settled(self, changes: Iterable[Request]) -> None:
         """Return once no change waits for anything any more.

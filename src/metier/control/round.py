@@ -121,7 +121,7 @@ def _obey(draft: Draft, order: Order, result: Round, now: datetime) -> None:
             draft.put(kind, key, value)
     result.replies.append((order, answer))
     data = {"operation": order.operation.key, "warnings": list(answer.warnings)}
-    subject = str(getattr(order.arguments, "name", "") or order.operation.noun)
+    subject = str(getattr(order.arguments, "name", "") or order.operation.noun or order.operation.verb)
     result.entries.append(Entry(now, "operation", subject, answer.message, by=order.caller.name, data=data))
 
 

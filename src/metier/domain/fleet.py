@@ -192,11 +192,10 @@ class Fleet:
         return self.slots.get(slot) or Slot(slot)
 
     def slots_of(self, tier: Tier) -> Iterator[Slot]:
-        """Yield the kept slots of a tier in order."""
-        for number in range(1, tier.maximum + 1):
-            slot = self.slots.get(SlotId(tier.name, number))
-            if slot is not None:
-                yield slot
+        """Yield the kept slots of a tier in order, also those beyond its maximum; walks all there are."""
+        yield from sorted(
+            (s for s in self.slots.values() if s.id.tier == tier.name), key=lambda s: s.id.number
+        )
 
     def fenced_slots(self, tier: TierId) -> list[Slot]:
         """Return the slots of a tier that have fences, in order."""

@@ -9,8 +9,8 @@ from metier.domain.errors import WrongUsage
 NodeId = NewType("NodeId", str)
 TierId = NewType("TierId", str)
 
-_PLAIN = re.compile(r"[a-z0-9]([a-z0-9._-]{0,61}[a-z0-9])?", re.IGNORECASE)
-_VIRTUAL = re.compile(r"(?P<host>[^/]+)/VM(?P<number>[1-9][0-9]{0,3})", re.IGNORECASE)
+_PLAIN = re.compile(r"[a-z0-9]([a-z0-9._-]{0,61}[a-z0-9])?", re.IGNORECASE | re.ASCII)
+_VIRTUAL = re.compile(r"(?P<host>[^/]+)/VM(?P<number>[1-9][0-9]{0,3})", re.IGNORECASE | re.ASCII)
 _DIGITS = re.compile(r"([0-9]+)")
 _RULE = "use 1 to 63 letters, digits, dots, dashes and underscores, with a letter or digit at both ends"
 
@@ -42,7 +42,8 @@ def plain_name(text: str, noun: str) -> str:
         WrongUsage: It holds other characters, is empty or longer than 63.
     """
     if _PLAIN.fullmatch(text) is None:
-        raise WrongUsage(f"{text!r} cannot name a {noun}: {_RULE}")
+        article = "an" if noun[0] in "aeiou" else "a"
+        raise WrongUsage(f"{text!r} cannot name {article} {noun}: {_RULE}")
     return text
 
 

@@ -2,8 +2,10 @@
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import TYPE_CHECKING
 
-from metier.domain.actions import Action
+if TYPE_CHECKING:  # commands read plans as rows and need not pay for the actions
+    from metier.domain.actions import Action
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +44,7 @@ class Plan:
         wake: The earliest later moment at which time alone could change the answer, by subject.
     """
 
-    actions: tuple[Action, ...] = ()
+    actions: "tuple[Action, ...]" = ()
     waiting: tuple[Waiting, ...] = ()
     findings: tuple[Finding, ...] = ()
     wake: tuple[tuple[datetime, str], ...] = ()

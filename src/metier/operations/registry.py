@@ -254,7 +254,8 @@ def _add(
 
 def _arguments_of(arguments: type[Any]) -> tuple[Argument, ...]:
     hints = get_type_hints(arguments)
-    return tuple(_argument(part, hints[part.name]) for part in fields(arguments))
+    found = (_argument(part, hints[part.name]) for part in fields(arguments))
+    return tuple(sorted(found, key=lambda argument: not (argument.positional or argument.required)))
 
 
 def _argument(part: "Field[Any]", hint: Any) -> Argument:

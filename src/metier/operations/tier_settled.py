@@ -56,7 +56,7 @@ def still_until_empty(view: View, arguments: NamesTier) -> Sequence[str]:
     if tier is None or tier.state is not TierState.INACTIVE:
         return []
     members = [node.name for node in view.fleet.member_nodes(tier.name)]
-    fenced = [fence.node for slot in view.fleet.slots_of(tier) for fence in slot.fences]
+    fenced = [fence.node for slot in view.fleet.fenced_slots(tier.name) for fence in slot.fences]
     sentences = []
     if members:
         sentences.append(f"{', '.join(members)} not yet released")

@@ -369,6 +369,9 @@ def _places_and_slots_agree(case: _Case) -> Iterator[str]:
     for name in case.earlier:
         slot_id = _slot_of(case.after.nodes.get(name))
         if slot_id is not None:
+            before = case.before.members(slot_id.tier).get(slot_id.number)
+            if before is not None and before != name and _slot_of(case.after.nodes.get(before)) == slot_id:
+                yield f"{name} is put in slot {slot_id}, which is still {before}'s"
             holder, listed = case.after.slot(slot_id).node, case.after.members(slot_id.tier)
             if holder != name or listed.get(slot_id.number) != name:
                 yield f"{name} is placed in slot {slot_id}, which is {holder}'s"

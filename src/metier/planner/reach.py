@@ -85,6 +85,7 @@ class Reach:
             if node is not None:
                 self._place(node)
                 self._host(node)
+                self._instance(node)
         guests = self.new.vms_of.get(name)
         if guests:
             self.nodes.update(guests.values())
@@ -118,6 +119,12 @@ class Reach:
             self.donors.add(host.tier)
             if has_too_many(self.new, host.tier):
                 self.tiers.add(host.tier)
+
+    def _instance(self, node: Node) -> None:
+        """Add who fills the slot that the node's instance is for: it may wait until it can have it."""
+        holder = None if node.instance is None else self.new.slot(node.instance.slot).node
+        if holder is not None:
+            self.nodes.add(holder)
 
     def observed(self, name: NodeId) -> None:
         """Add what a new observation of a node concerns."""

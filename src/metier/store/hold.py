@@ -96,7 +96,7 @@ class Hold:
         """Give back what `begin` took, whatever state it is in."""
         try:
             # Where the session is gone, the server has taken its lock back already.
-            with suppress(sa.exc.DBAPIError):
+            with suppress(sa.exc.SQLAlchemyError):
                 self._database.guard.release(self.connection)
         finally:
             self.connection.close()

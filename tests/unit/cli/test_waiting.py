@@ -74,7 +74,7 @@ def test_a_job_is_followed_to_its_end(
     )
     result = metier("image", "import", "w2k", "-f", "/tmp/filename.tgz", "--wait")
     assert result.status == 0
-    assert result.out == "import of w2k@1 begun\n"
+    assert result.out == "import of w2k@1 begun\nimage-import of w2k@1 done\n"
     assert "image-import w2k@1: converting disk 1 of 2, 25 % of 4.0 MiB" in result.err
 
 

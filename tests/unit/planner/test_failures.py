@@ -297,5 +297,6 @@ def test_work_that_fails_is_tried_again_after_a_growing_pause() -> None:
     assert pause is not None
     assert pause.attempts >= 2
     story.host("host-1").switchable = True
+    story.go(20)
     story.rest()
     assert story.running("hosts")

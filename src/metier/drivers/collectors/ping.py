@@ -27,6 +27,9 @@ class PingCollector:
         try:
             with _open_echo(ipaddress.ip_address(address)) as echo:
                 answered = echo.ask(spec.timeout_s)
+        except PermissionError:
+            reason = "this user may not send ICMP; let its group by net.ipv4.ping_group_range"
+            return CheckResult(str(spec), False, f"cannot ping {address}: {reason}")
         except (OSError, ValueError) as error:
             reason = getattr(error, "strerror", None) or str(error)
             return CheckResult(str(spec), False, f"cannot ping {address}: {reason}")

@@ -64,7 +64,7 @@ class QemuImg:
     def _run(self, arguments: Sequence[str], folder: Path, size: int, alive: Callable[[], None]) -> str:
         with _in_memory("errors") as errors, _in_memory("answers") as answers:
             with self._started(
-                [*_guard(), self.program, *arguments], folder, size, answers, errors
+                [*_guard(), self._path(), *arguments], folder, size, answers, errors
             ) as process:
                 while True:
                     with contextlib.suppress(subprocess.TimeoutExpired):
@@ -78,20 +78,23 @@ class QemuImg:
                 return answers.read(1 << 20).decode("utf-8", "replace")
             raise _failure(arguments[0], status, errors.read(4096).decode("utf-8", "replace"), folder)
 
+    def _path(self) -> str:
+        path = shutil.which(self.program)
+        if path is None:
+            raise Refusal(
+                f"cannot run {self.program}: it is not installed",
+                remedy="install the package qemu-utils, then import again",
+            )
+        return path
+
     @contextlib.contextmanager
     def _started(
         self, command: Sequence[str], folder: Path, size: int, answers: BinaryIO, errors: BinaryIO
     ) -> Iterator["subprocess.Popen[bytes]"]:
         environment = {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C"}
-        try:
-            process = subprocess.Popen(
-                command, cwd=folder, env=environment, stdin=subprocess.DEVNULL, stdout=answers, stderr=errors
-            )
-        except FileNotFoundError as error:
-            raise Refusal(
-                f"cannot run {self.program}: it is not installed",
-                remedy="install qemu-utils, then import again",
-            ) from error
+        process = subprocess.Popen(
+            command, cwd=folder, env=environment, stdin=subprocess.DEVNULL, stdout=answers, stderr=errors
+        )
         try:
             # From outside: code between fork and exec is not safe in a program with threads.
             _limit(process.pid, size)

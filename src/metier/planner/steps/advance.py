@@ -106,7 +106,7 @@ def _is_healthy(work: Work, guest: Node) -> bool:
 
 def _stopping(work: Work, node: Node) -> None:
     if node.is_virtual:
-        if is_off(work, node, node.started_at) and not has_spent_instance(work, node):
+        if is_off(work, node, node.started_at or node.since) and not has_spent_instance(work, node):
             _advance(work, node, Event.STOPPED, "it is seen off", "R-RELEASE-2")
     elif _host_is_down(work, node):
         _advance(work, node, Event.STOPPED, "it no longer serves", "R-RELEASE-2")

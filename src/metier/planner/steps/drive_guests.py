@@ -72,6 +72,9 @@ def _prepare(work: Work, tier: Tier, node: Node, why: str) -> None:
         return
     if _is_blocked(work, node):
         return
+    if power_seen(work.fleet, node)[0] is Power.ON:
+        work.wait(about_tier_of(node), f"{node.name} waits: its VM is still seen on", "R-DRIFT-1")
+        return
     instance = _instance_for(work, tier, node)
     holder = _holder_of(work, instance, node)
     if holder is not None:
@@ -139,7 +142,9 @@ def _preparing_guest(work: Work, node: Node) -> None:
         act_on(work, StopNode, node, "it is no longer wanted", "R-RELEASE-2")
         return
     tier = work.fleet.tiers[node.tier]
-    if node.instance is None or node.instance.image != tier.image:
+    if _is_on_unasked(work, node):
+        act_on(work, StopNode, node, "its VM was started by another tool", "R-DRIFT-1")
+    elif node.instance is None or node.instance.image != tier.image:
         act_on(work, StopNode, node, "its tier's image changed", "R-RELEASE-2")
     else:
         _prepare(work, tier, node, "putting its instance in place is not finished")
@@ -162,9 +167,11 @@ def _misplaced_guest(work: Work, node: Node) -> None:
 
 def _stopping_guest(work: Work, node: Node) -> None:
     host = work.fleet.host_of(node)
-    if is_off(work, node, node.started_at):
+    if is_off(work, node, node.started_at or node.since):
         if has_spent_instance(work, node):
             _retire(work, node)
+    elif _is_gone(work, node):
+        work.wait(about_tier_of(node), f"the VM of {node.name} is gone from {node.host}", "R-DRIFT-1")
     elif host is None or work.fleet.seen(host.name).vmm_reachable is False:
         why = f"{node.name} cannot be stopped: its host {node.host} does not answer"
         work.wait(about_tier_of(node), why, "R-FENCE-1")
@@ -172,6 +179,14 @@ def _stopping_guest(work: Work, node: Node) -> None:
         _cut_off(work, node)
     else:
         _ask_to_shut_down(work, node)
+
+
+def _is_gone(work: Work, node: Node) -> bool:
+    """Say whether the node's VM is missing from its host's last answer; steps/hosts deletes such nodes."""
+    if node.host is None or node.vm_number is None:
+        return True
+    seen = work.fleet.seen(node.host)
+    return bool(seen.vmm_reachable) and seen.vms is not None and seen.vm(node.vm_number) is None
 
 
 def _cut_off(work: Work, node: Node) -> None:

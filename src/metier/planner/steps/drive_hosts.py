@@ -79,6 +79,8 @@ def _switch_on(work: Work, node: Node, why: str) -> None:
 def _booting_host(work: Work, node: Node) -> None:
     if not is_wanted(work, node):
         act_on(work, StopNode, node, "it is no longer wanted", "R-RELEASE-2")
+    elif node.power is not None and node.retry is not None:
+        act_on(work, PowerOn, node, "it could not be switched on", "R-ALLOC-1")
     elif node.power is not None and is_off(work, node, node.started_at):
         act_on(work, PowerOn, node, "it is still seen off", "R-ALLOC-1")
 

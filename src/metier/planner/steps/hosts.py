@@ -37,14 +37,15 @@ def _follow(work: Work, host: Node) -> None:
     seen = work.fleet.seen(host.name)
     if is_off(work, host, host.started_at):
         _delete_all(work, host)
-    elif _is_being_emptied(work, host):
+        return
+    if host.pending is None:
         _forget_missing(work, host, seen)
+    if _is_being_emptied(work, host):
         _note_drift(work, host, seen)
         _delete_idle(work, host, seen)
     elif host.lifecycle is Lifecycle.RUNNING and host.staged:
         _note_drift(work, host, seen)
         if host.pending is None:
-            _forget_missing(work, host, seen)
             _discover(work, host, seen)
 
 

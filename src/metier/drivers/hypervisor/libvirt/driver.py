@@ -70,7 +70,8 @@ class Session:
     def define(self, xml: str) -> None:
         """Give a VM its configuration."""
         self.attempt.begin()
-        self.connection.defineXMLFlags(xml, libvirt.VIR_DOMAIN_DEFINE_VALIDATE)
+        domain = self.connection.defineXMLFlags(xml, libvirt.VIR_DOMAIN_DEFINE_VALIDATE)
+        self.host.reporter.forget(domain.UUIDString())
 
 
 class Libvirt:
@@ -107,7 +108,7 @@ class Libvirt:
 
     def report(self, *, timeout_s: float) -> VmReport:
         def work(session: Session) -> VmReport:
-            return vms.report(session.connection, self._place, self._settings.networks)
+            return session.host.reporter.report()
 
         return self._do("list the VMs", work, timeout_s)
 

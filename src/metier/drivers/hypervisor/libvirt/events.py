@@ -39,6 +39,7 @@ class Line:
         self._changed = changed
         self._lock = threading.Lock()
         self._listeners: list[Events] = []
+        self._heard: dict[str, int] = {}
         self._callback: int | None = None
         # A host without events is watched by asking it, which the loop does anyway.
         with suppress(libvirt.libvirtError):
@@ -46,6 +47,15 @@ class Line:
             self._callback = connection.domainEventRegisterAny(
                 None, libvirt.VIR_DOMAIN_EVENT_ID_LIFECYCLE, self._on_event, None
             )
+
+    @property
+    def tells(self) -> bool:
+        """Whether changes are told at all on this connection."""
+        return self._callback is not None
+
+    def heard(self, guest: str) -> int:
+        """Return how often something was heard of a VM; another number means that it may have changed."""
+        return self._heard.get(guest, 0)
 
     @contextmanager
     def listening(self) -> Iterator[Events]:
@@ -72,6 +82,7 @@ class Line:
     def _on_event(self, _connection: Any, domain: Any, kind: int, detail: int, _opaque: Any) -> None:
         event = Event(domain.UUIDString(), kind, detail)
         with self._lock:
+            self._heard[event.guest] = self._heard.get(event.guest, 0) + 1
             for listener in self._listeners:
                 listener.put(event)
         self._changed()

@@ -9,6 +9,7 @@ from metier.drivers.hypervisor.libvirt.attempt import Attempt
 from metier.drivers.hypervisor.libvirt.configuration import Place, Settings
 from metier.drivers.hypervisor.libvirt.events import Line
 from metier.drivers.hypervisor.libvirt.offer import Offer, has_model, read_offer
+from metier.drivers.hypervisor.libvirt.report import Reporter
 from metier.drivers.hypervisor.libvirt.shape import Offers
 
 # A host node runs VM manager images and nothing else.
@@ -22,6 +23,7 @@ class Host:
         self.line = line
         self._place = place
         self._settings = settings
+        self.reporter = Reporter(line, place, settings.networks)
         self._learning = threading.Lock()
         self._accelerated: bool | None = None
         self._offer: Offer | None = None

@@ -1,26 +1,27 @@
-"""Finds Metier's VMs among all that a host has, and tells of them; foreign ones are only counted."""
+"""Finds Metier's VMs among all that a host has; foreign ones are only counted."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import libvirt
 
 from metier.domain.errors import Refused
-from metier.domain.observation import Power, VmFacts
-from metier.drivers.hypervisor.api import VmReport
-from metier.drivers.hypervisor.libvirt.configuration import Attachment, Place
+from metier.domain.observation import Power
+from metier.drivers.hypervisor.libvirt.configuration import Place
 from metier.drivers.hypervisor.libvirt.domain_facts import (
     Configuration,
     power,
     read_configuration,
     state_word,
-    usable_address,
 )
 from metier.drivers.hypervisor.libvirt.faults import code
 from metier.drivers.hypervisor.libvirt.mark import owned_number
 from metier.drivers.hypervisor.libvirt.offer import probe_prefix
+
+Read = Callable[[Any], Configuration | None]
+"""Returns what a domain will be when it starts next; None if it is gone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,15 +45,32 @@ class Vm:
         return power(self.state)
 
     @property
+    def uuid(self) -> str:
+        """Libvirt's id for it."""
+        return str(self.domain.UUIDString())
+
+    @property
     def instance(self) -> str | None:
         """Id of the instance on it, if any."""
         return self.configuration.mark.instance if self.configuration.mark else None
 
 
+def read_fresh(domain: Any) -> Configuration | None:
+    """Return what a domain will be when it starts next; None if it went since it was listed."""
+    try:
+        return read_configuration(domain.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE))
+    except libvirt.libvirtError as error:
+        if code(error) == libvirt.VIR_ERR_NO_DOMAIN:
+            return None
+        raise
+
+
 def find(connection: Any, place: Place, number: int) -> Vm | None:
     """Return Metier's VM `number`; None if there is none, whoever may have its name."""
     domain = _named(connection, place, number)
-    return None if domain is None else _owned(place, domain, domain.state()[0])
+    if domain is None:
+        return None
+    return _owned(place, domain, domain.state()[0], read_fresh(domain))
 
 
 def find_or_refuse(connection: Any, place: Place, number: int) -> Vm | None:
@@ -83,34 +101,21 @@ def require_off(vm: Vm, place: Place, verb: str) -> None:
         )
 
 
-def list_owned(connection: Any, place: Place) -> tuple[list[Vm], int]:
+def list_owned(connection: Any, place: Place, read: Read = read_fresh) -> tuple[list[Vm], int]:
     """Return Metier's VMs by number, and how many others are running.
 
-    One call for all states, and one more for each VM that bears a name of ours.
+    One call for all states, and what `read` takes for each VM that bears a name of ours.
     """
     owned, foreign = [], 0
     names = re.compile(rf"metier-{re.escape(place.node)}-VM[1-9][0-9]*")
     for domain, stats in connection.getAllDomainStats(libvirt.VIR_DOMAIN_STATS_STATE, 0):
         state, name = stats.get("state.state", libvirt.VIR_DOMAIN_NOSTATE), domain.name()
-        vm = _owned(place, domain, state) if names.fullmatch(name) else None
+        vm = _owned(place, domain, state, read(domain)) if names.fullmatch(name) else None
         if vm is not None:
             owned.append(vm)
         elif power(state) is not Power.OFF and not name.startswith(probe_prefix(place)):
             foreign += 1
     return sorted(owned, key=lambda vm: vm.number), foreign
-
-
-def report(connection: Any, place: Place, networks: Mapping[str, Attachment]) -> VmReport:
-    """Return what all VMs of the host are doing."""
-    owned, foreign = list_owned(connection, place)
-    addresses = _addresses(connection, [vm for vm in owned if vm.power is Power.ON])
-    facts = (
-        VmFacts(
-            vm.number, vm.power, vm.configuration.hardware(networks), vm.instance, addresses.get(vm.number)
-        )
-        for vm in owned
-    )
-    return VmReport(tuple(facts), foreign)
 
 
 def _named(connection: Any, place: Place, number: int) -> Any | None:
@@ -122,58 +127,8 @@ def _named(connection: Any, place: Place, number: int) -> Any | None:
         raise
 
 
-def _owned(place: Place, domain: Any, state: int) -> Vm | None:
-    try:
-        xml = domain.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE)
-    except libvirt.libvirtError as error:
-        if code(error) == libvirt.VIR_ERR_NO_DOMAIN:
-            return None  # it went since it was listed
-        raise
-    configuration = read_configuration(xml)
+def _owned(place: Place, domain: Any, state: int, configuration: Configuration | None) -> Vm | None:
+    if configuration is None:
+        return None
     number = owned_number(configuration.mark, configuration.name, place)
     return None if number is None else Vm(number, domain, state, configuration)
-
-
-def _addresses(connection: Any, running: Iterable[Vm]) -> dict[int, str]:
-    """Return where guests can be reached, as far as the host knows without asking them."""
-    leases: dict[str, dict[str, list[str]]] = {}
-    found = {}
-    for vm in running:
-        texts: list[str] = []
-        for nic in vm.configuration.nics:
-            if nic.attachment.kind == "network":
-                name = nic.attachment.source
-                if name not in leases:
-                    leases[name] = _leases(connection, name)
-                texts += leases[name].get(nic.mac, [])
-        address = usable_address(texts) or usable_address(_neighbours(vm))
-        if address is not None:
-            found[vm.number] = address
-    return found
-
-
-def _leases(connection: Any, network: str) -> dict[str, list[str]]:
-    """Return the addresses that a libvirt network gave out, by MAC; one call for all guests."""
-    try:
-        rows = connection.networkLookupByName(network).DHCPLeases()
-    except libvirt.libvirtError:
-        return {}  # an address is a help and no condition
-    found: dict[str, list[str]] = {}
-    for row in rows:
-        found.setdefault(str(row["mac"]).lower(), []).append(str(row["ipaddr"]))
-    return found
-
-
-def _neighbours(vm: Vm) -> list[str]:
-    """Return the addresses that the host's own neighbour table has for a guest."""
-    try:
-        interfaces = vm.domain.interfaceAddresses(libvirt.VIR_DOMAIN_INTERFACE_ADDRESSES_SRC_ARP, 0)
-    except libvirt.libvirtError:
-        return []
-    macs = {nic.mac for nic in vm.configuration.nics}
-    return [
-        str(entry["addr"])
-        for interface in interfaces.values()
-        if str(interface.get("hwaddr", "")).lower() in macs
-        for entry in interface.get("addrs") or ()
-    ]

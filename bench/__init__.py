@@ -1,0 +1,1 @@
+"""Measurements: each module's `run` returns rows, `python -m bench` prints them."""
