@@ -1,6 +1,7 @@
 """Puts a controller together from its parts; imports everything, imported by nothing."""
 
 import os
+import signal
 import socket
 from pathlib import Path
 from typing import BinaryIO
@@ -44,7 +45,9 @@ def serve(state: Path, listen: Listen | None = None) -> None:
     """
     load_operations()
     state.mkdir(mode=0o700, parents=True, exist_ok=True)
-    loop = Loop(open_store(database(state)), _tools(state), SystemClock(), holder=_holder())
+    loop = Loop(
+        open_store(database(state)), _tools(state), SystemClock(), holder=_holder(), lost=_end_process
+    )
     loop.start()
     try:
         tokens = TokenFile(state / TOKENS)
@@ -97,6 +100,12 @@ def _check_drivers(before: Node | None, node: Node) -> None:
         check_settings("hypervisor", node.vmm.driver, node.vmm.settings)
     if node.power is not None and (before is None or before.power != node.power):
         check_settings("power", node.power.driver, node.power.settings)
+
+
+def _end_process() -> None:
+    """Stop as if told to: the server ends in order, and with it the process."""
+    log.critical("another controller took over; this one ends")
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _holder() -> str:

@@ -112,7 +112,7 @@ class Client:
             headers["If-None-Match"] = request.etag
         if request.wait_s:
             headers["Prefer"] = f"wait={request.wait_s}"
-        query = urlencode(_plain(request.query or {}), doseq=True)
+        query = urlencode(_plain(request.query or {}), doseq=True, errors="surrogateescape")
         target = f"{request.path}?{query}" if query else request.path
         try:
             connection.request(request.method, target, body, headers)

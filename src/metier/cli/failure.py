@@ -4,6 +4,8 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from metier.cli.output import printable
+
 FAILED, WRONG_USAGE, NO_SUCH_THING, NEEDS_ACCEPTANCE, UNREACHABLE, TIMED_OUT = range(1, 7)
 INTERRUPTED = 130
 
@@ -70,10 +72,10 @@ def timed_out(seconds: float, waiting_for: Sequence[str]) -> Failure:
 
 def in_words(failure: Failure) -> str:
     """Return a failure as a person reads it."""
-    lines = [f"warning: {warning}" for warning in failure.warnings]
-    lines.append(f"error: {failure.message}")
+    lines = [f"warning: {printable(warning)}" for warning in failure.warnings]
+    lines.append(f"error: {printable(failure.message)}")
     if failure.remedy:
-        lines.append(f"  {failure.remedy}")
+        lines.append(f"  {printable(failure.remedy)}")
     return "\n".join(lines)
 
 

@@ -3,6 +3,7 @@
 import sys
 import types
 from collections.abc import Mapping, Sequence
+from datetime import date
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Union, get_args, get_origin
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     from metier.operations.registry import Argument, Operation
 
 _SHORT = {"file": "-f"}
+# Ten settings for each of 100,000 nodes, and as much again.
+_DOCUMENT_PARTS = 2_000_000
 _ON = frozenset(("on", "true", "yes"))
 _OFF = frozenset(("off", "false", "no"))
 
@@ -120,13 +123,41 @@ def document(name: str) -> Any:
     try:
         text = sys.stdin.read() if name == "-" else Path(name).read_text("utf-8")
         content = yaml.safe_load(text)
+        plain = _plain(content, [_DOCUMENT_PARTS])
     except OSError as error:
         raise Failure(f"cannot read {name}: {error.strerror}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise wrong_usage(f"cannot read {name} as YAML: {' '.join(str(error).split())}") from error
-    if not isinstance(content, dict):
+    if not isinstance(plain, dict):
         raise wrong_usage(f"{name} holds no mapping of names to settings", "see `metier apply --help`")
-    return content
+    return plain
+
+
+def _plain(value: Any, parts_left: list[int]) -> Any:
+    """Return what YAML gave as JSON has it.
+
+    Raises:
+        ValueError: It holds something that JSON has not, or unfolds into too much: an
+            alias takes a few letters, and may stand for all that came before.
+    """
+    parts_left[0] -= 1
+    if parts_left[0] < 0:
+        raise ValueError(f"it has more than {_DOCUMENT_PARTS} parts")
+    if isinstance(value, dict):
+        return {_key(key): _plain(inner, parts_left) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_plain(inner, parts_left) for inner in value]
+    if isinstance(value, date):
+        return value.isoformat()
+    if value is None or isinstance(value, str | int | float):
+        return value
+    raise ValueError(f"{type(value).__name__} {value!r} is no setting")
+
+
+def _key(key: Any) -> str:
+    if isinstance(key, str) or (isinstance(key, int) and not isinstance(key, bool)):
+        return str(key)
+    raise ValueError(f"{key!r} is no name; put it in quotes if it is meant to be one")
 
 
 def _type_of(argument: "Argument") -> click.ParamType[Any]:

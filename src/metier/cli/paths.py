@@ -24,7 +24,7 @@ class Location(NamedTuple):
 
     def filled(self, name: object) -> str:
         """Return the path for the thing called `name`, from the root on."""
-        return ROOT + self.path.replace("{name}", quote(str(name), safe="@"))
+        return ROOT + self.path.replace("{name}", quote(str(name), safe="@", errors="surrogateescape"))
 
 
 def plural(noun: str) -> str:

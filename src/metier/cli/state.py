@@ -78,6 +78,8 @@ def remote(url: str, token: str) -> Remote:
         raise wrong_usage(f"{url!r} is no URL of a controller: {error}") from error
     if parts.scheme not in ("http", "https") or not parts.hostname or parts.path.strip("/"):
         raise wrong_usage(f"{url!r} is no URL of a controller", "say for example https://metier.example:8443")
+    if not token.isascii() or not token.isprintable():
+        raise wrong_usage("the token holds characters that no token has", "look at METIER_TOKEN")
     tls = parts.scheme == "https"
     if not tls and parts.hostname not in _LOOPBACK:
         raise wrong_usage(f"the token would cross the network to {url} in the clear", "use https")

@@ -1,7 +1,7 @@
 """The control thread: observe, plan, check, store, execute, again; woken by time or by a message."""
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from datetime import datetime, timedelta
 from typing import Any
@@ -37,14 +37,33 @@ STORE_PAUSE = timedelta(seconds=2)
 CHANGE_TIMEOUT_S = 60.0
 """How long an operator's change may wait for the control thread before it is called lost."""
 
+HOLD_LOST = "hold-lost"
+"""Code of a store's refusal to a controller that another one has replaced."""
+
+JOURNAL_KEPT = 1_000_000
+"""Entries: months of a busy site in some 200 MB."""
+
+TRIM_EVERY = timedelta(hours=1)
+
 log = structlog.get_logger()
 
 
 class Loop:
     """One controller's control loop.  It owns the Fleet; everybody else reads its last view."""
 
-    def __init__(self, store: Store, tools: Tools, clock: Clock, *, holder: str) -> None:
+    def __init__(
+        self,
+        store: Store,
+        tools: Tools,
+        clock: Clock,
+        *,
+        holder: str,
+        lost: Callable[[], None] = lambda: None,
+    ) -> None:
         """Become the store's writer, drop what an earlier run had in flight, and get ready to run.
+
+        `lost` is called, once and from the control thread, when another controller took the
+        store over: this one then does nothing more and should end.
 
         Raises:
             Refusal: Another controller holds the store.
@@ -60,6 +79,8 @@ class Loop:
         self._services = LoopServices(store, tools, self.fleet)
         self._view = self._make_view(Plan())
         self._changed = threading.Condition()
+        self._lost = lost
+        self._trimmed_at = clock.now()
         self._stopping = False
         self._thread = threading.Thread(target=self._run, name="metier-control", daemon=True)
 
@@ -149,6 +170,7 @@ class Loop:
             except MetierError as error:
                 self._not_stored(messages, error)
                 return None
+            self._trim(now)
         self._adopt(result, messages, now)
         return result
 
@@ -158,6 +180,14 @@ class Loop:
         for message in messages:
             if isinstance(message, Order):
                 message.reply.set_exception(error)
+        if error.code == HOLD_LOST:
+            self._stopping = True
+            self._lost()
+
+    def _trim(self, now: datetime) -> None:
+        if now - self._trimmed_at >= TRIM_EVERY:
+            self._trimmed_at = now
+            self._store.trim(JOURNAL_KEPT)
 
     def _adopt(self, result: Round, messages: Sequence[Message], now: datetime) -> None:
         before, self._fleet = self._fleet, result.fleet

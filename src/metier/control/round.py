@@ -17,6 +17,7 @@ from metier.domain.actions import Action, Work
 from metier.domain.errors import Bug, MetierError, Refusal, chain
 from metier.domain.fleet import Changes, Draft, Fleet, Kind
 from metier.domain.ids import NodeId
+from metier.domain.job import JobState
 from metier.domain.plan import Finding, Plan
 from metier.operations.registry import Outcome as Answer
 from metier.planner.check import check
@@ -60,11 +61,13 @@ class Memory:
 
     Attributes:
         is_fresh: Nothing was planned from the Fleet at hand yet: plan all of it.
+        failed_jobs: What stands of jobs, which no plan is about.
     """
 
     planner: Planner
     alerts: AlertBook
     is_fresh: bool = True
+    failed_jobs: tuple[Finding, ...] = ()
 
 
 def run_round(fleet: Fleet, messages: Sequence[Message], memory: Memory, now: datetime) -> Round:
@@ -73,8 +76,10 @@ def run_round(fleet: Fleet, messages: Sequence[Message], memory: Memory, now: da
     draft = fleet.edit()
     for message in messages:
         _take_safely(draft, message, result, now)
+    if memory.is_fresh or Kind.JOB in draft.changes:
+        memory.failed_jobs = _failed_jobs(draft)
     _plan(draft.freeze(), dict(draft.changes), memory, result, now)
-    _raise_alerts(result, memory.alerts, now)
+    _raise_alerts(result, memory, now)
     return result
 
 
@@ -82,7 +87,7 @@ def _take_safely(draft: Draft, message: Message, result: Round, now: datetime) -
     """Take a message; one that breaks something is dropped, so that it cannot stop the loop for good."""
     try:
         _take(draft, message, result, now)
-    except Exception as error:
+    except Exception as error:  # whatever one message broke, the others must be taken
         log.exception("message dropped", message=type(message).__name__)
         if isinstance(message, Order):
             fault = Refusal(f"internal error: {chain(error)}", code="internal", remedy="report this as a bug")
@@ -156,7 +161,7 @@ def _plan(fleet: Fleet, changes: Changes, memory: Memory, result: Round, now: da
     try:
         planned = memory.planner.plan(fleet, now, None if memory.is_fresh else changes)
         faults = check(fleet, planned.work.actions, planned.work.fleet)
-    except Exception as error:
+    except Exception as error:  # a planner with a bug must not take what arrived down with it
         log.exception("planning failed")
         _reject(fleet, changes, memory, result, now, (f"internal error while planning: {chain(error)}",))
         return
@@ -198,9 +203,19 @@ def _entry(action: Action, now: datetime) -> Entry:
     return Entry(now, "action", action.node, f"{type(action).__name__}: {action.why}", by=action.rule)
 
 
-def _raise_alerts(result: Round, alerts: AlertBook, now: datetime) -> None:
+def _failed_jobs(fleet: Fleet) -> tuple[Finding, ...]:
+    """Return a finding for every subject whose last job failed."""
+    last = {job.subject: job for _, job in sorted(fleet.jobs.items())}
+    return tuple(
+        Finding("job-failed", subject, f"job {job.id}, {job.kind}: {job.error}")
+        for subject, job in last.items()
+        if job.state is JobState.FAILED
+    )
+
+
+def _raise_alerts(result: Round, memory: Memory, now: datetime) -> None:
     draft = result.fleet.edit()
-    for alert, word in alerts.update(draft, result.plan.findings, now):
+    for alert, word in memory.alerts.update(draft, result.plan.findings + memory.failed_jobs, now):
         message = f"{alert.code} {word}: {alert.message}"
         result.entries.append(Entry(now, "alert", alert.subject, message, by=alert.code))
     if draft.changes:

@@ -3,6 +3,7 @@
 import errno
 from collections.abc import Collection, Sequence
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 from metier.domain.errors import NoSpace, NoSuchThing, Refusal
@@ -41,7 +42,9 @@ class FolderMatrix:
 
     def import_image(self, order: ImportOrder, report: Report) -> Image:
         try:
-            return self._importer.run(order, Progress(report))
+            # A folder given as `.` has a name after this, for messages.
+            named = replace(order, archive=order.archive.absolute())
+            return self._importer.run(named, Progress(report))
         except OSError as error:
             if error.errno in (errno.ENOSPC, errno.EDQUOT):
                 full = f"cannot import {order.archive.name}: the disk of the image matrix became full"

@@ -1,5 +1,6 @@
 """An import, step by step: unpack, check, convert, compare, publish."""
 
+import os
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
@@ -7,7 +8,7 @@ from pathlib import Path
 
 from metier.domain.hardware import Requirements
 from metier.domain.image import Disk, Image, Machine
-from metier.drivers.formats.api import Limits
+from metier.drivers.formats.api import Limits, readable
 from metier.drivers.formats.archive import Contents, unpack
 from metier.drivers.formats.archive.unpack import Unpacking
 from metier.drivers.formats.qemu_img import QemuImg
@@ -150,9 +151,10 @@ class Importer:
             startup_s=order.startup_s,
             collectors=order.collectors,
             machine=machine,
-            source=_source(order.archive.name, contents.digest),
+            source=_source(order.archive, contents.digest),
         )
 
 
-def _source(archive: str, digest: str) -> str:
-    return f"archive {archive}, sha256 {digest}" if digest else f"folder {archive}"
+def _source(archive: Path, digest: str) -> str:
+    name = readable(os.fsencode(archive.name))
+    return f"archive {name}, sha256 {digest}" if digest else f"folder {name}"

@@ -76,6 +76,9 @@ def archive_remarks(left_out: Collection[str], files: Files, disks: Sequence[Vmd
         remarks.append(
             f"{suspended[0]} is a suspended VM's memory: it starts from its disks as after a power failure"
         )
+    locked = sorted(name for name in left_out if ".lck" in name.lower())
+    if locked:
+        remarks.append(f"{locked[0]} shows that the VM ran while it was packed, or had crashed")
     used = {path for disk in disks for path in disk.paths} | {files[disk.name] for disk in disks}
     unused = sorted(
         name for name, path in files.items() if path not in used and name.lower().endswith(".vmdk")

@@ -8,7 +8,7 @@ from metier.domain.ids import ImageRef, image_ref, natural, node_id, plain_name,
 from metier.domain.image import Image
 from metier.domain.job import FINAL, Job
 from metier.domain.node import Node
-from metier.domain.tier import Tier
+from metier.domain.tier import Tier, TierKind, TierState
 from metier.operations.registry import Caller
 
 
@@ -123,3 +123,16 @@ def begin_job(draft: Draft, kind: str, subject: str, arguments: dict[str, object
 def _subject_image(job: Job) -> ImageRef | None:
     name, at, version = job.subject.partition("@")
     return ImageRef(name, version) if at else None
+
+
+def check_may_personalize(tier: Tier) -> None:
+    """Keep R-HOSTIMAGE-1: a host tier is personalized only while it is not active.
+
+    Raises:
+        Refusal: It is an active host tier.
+    """
+    if tier.kind is TierKind.HOST and tier.state is TierState.ACTIVE:
+        raise Refusal(
+            f"cannot personalize host tier {tier.name}: it is active",
+            remedy=f"deactivate it first: `metier tier deactivate {tier.name}`",
+        )

@@ -2,12 +2,12 @@
 
 from dataclasses import dataclass, replace
 
-from metier.domain.errors import Refusal, WrongUsage
+from metier.domain.errors import WrongUsage
 from metier.domain.fleet import Draft
-from metier.domain.tier import TierKind, TierState
+from metier.domain.tier import TierState
 from metier.operations.addresses import check_unique, slot_settings
 from metier.operations.parsing import in_range
-from metier.operations.records import expected_tier
+from metier.operations.records import check_may_personalize, expected_tier
 from metier.operations.registry import Caller, Outcome, changes, option, positional
 from metier.operations.tier_row import tier_row
 from metier.operations.tier_settings import without_defaults
@@ -43,11 +43,7 @@ def personalize(draft: Draft, arguments: Personalize, caller: Caller) -> Outcome
             f"nothing is given for slot {arguments.slot} of tier {tier.name}",
             remedy="give --hostname, --address or --gateway",
         )
-    if tier.kind is TierKind.HOST and tier.state is not TierState.INACTIVE:
-        raise Refusal(
-            f"cannot personalize host tier {tier.name}: it is {tier.state}",
-            remedy=f"deallocate it first: `metier tier deallocate {tier.name}`",
-        )
+    check_may_personalize(tier)
     before = tier.slot_settings(arguments.slot)
     address = before.address if arguments.address is None else arguments.address
     # A gateway goes with its address: the old one does not outlive a new address without one.

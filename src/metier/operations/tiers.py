@@ -7,7 +7,7 @@ from metier.domain.fleet import Draft, Fleet
 from metier.domain.ids import natural, tier_id
 from metier.domain.image import Image
 from metier.domain.tier import Tier, TierKind, TierState
-from metier.operations.records import expected_tier
+from metier.operations.records import check_may_personalize, expected_tier
 from metier.operations.registry import Caller, Form, Outcome, changes, option, positional
 from metier.operations.tier_row import tier_row
 from metier.operations.tier_settings import TierOptions, chosen_image, configured, first_counts, kind_for
@@ -106,12 +106,8 @@ def edit_tier(draft: Draft, arguments: EditTier, caller: Caller) -> Outcome:
 
 
 def _check_personality(tier: Tier, after: Tier) -> None:
-    """Keep R-HOSTIMAGE-1: a host tier is personalized only while it is inactive."""
-    if tier.kind is TierKind.HOST and tier.state is not TierState.INACTIVE and tier.slots != after.slots:
-        raise Refusal(
-            f"cannot personalize host tier {tier.name}: it is {tier.state}",
-            remedy=f"deallocate it first: `metier tier deallocate {tier.name}`",
-        )
+    if tier.slots != after.slots:
+        check_may_personalize(tier)
 
 
 def _edit_notes(tier: Tier, after: Tier) -> tuple[str, ...]:
@@ -141,12 +137,6 @@ def with_image(fleet: Fleet, tier: Tier, text: str) -> Tier:
     if image.ref == tier.image:
         return tier
     _check_image_fits(tier, image)
-    if tier.kind is TierKind.HOST and tier.state is not TierState.INACTIVE:
-        raise Refusal(
-            f"cannot change the image of host tier {tier.name} from {tier.image} to {image.ref}: "
-            f"the tier is {tier.state}",
-            remedy=f"deallocate it first: `metier tier deallocate {tier.name}`",
-        )
     if tier.state is TierState.ACTIVE:
         raise Refusal(
             f"cannot change the image of active tier {tier.name} from {tier.image} to {image.ref}",

@@ -53,8 +53,9 @@ class Store(Protocol):
         """Write changed records and journal entries: all of them or, on any error, none.
 
         Raises:
-            Refusal: This store is not held by us any more (its epoch was overtaken);
-                nothing was written.
+            Refusal: Nothing was written; with code `hold-lost` this store is not held by us
+                any more, and whoever holds it now may already decide otherwise.
+            NoSpace: The disk is full; nothing was written.
         """
 
     def journal(self, *, after: int = 0, limit: int = 100, subject: str | None = None) -> Sequence[Entry]:
@@ -62,6 +63,9 @@ class Store(Protocol):
 
     def journal_tail(self, *, limit: int = 100, subject: str | None = None) -> Sequence[Entry]:
         """Return the newest entries, oldest first, at most `limit`."""
+
+    def trim(self, keep: int) -> int:
+        """Drop all but the newest `keep` journal entries; returns how many went."""
 
     def close(self) -> None:
         """Let go of files and connections, and of the hold."""

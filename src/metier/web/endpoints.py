@@ -36,6 +36,7 @@ from metier.web.schemas import (
     arguments_from,
     body_model,
     query_model,
+    refuse_what_is_no_text,
     with_choices,
 )
 from metier.web.uploads import UPLOADED, Uploads
@@ -94,6 +95,8 @@ class Endpoint:
         if_match: str | None = None,
     ) -> Response:
         """Answer one request whose parts were checked."""
+        if body is not None:
+            refuse_what_is_no_text(await request.body())
         named = {} if self._where.named is None else {self._where.named.name: name}
         models = (self.body() if body is None and self.body is not None else body, query)
         arguments = arguments_from(self._operation, *models, **named)
@@ -168,7 +171,7 @@ class Endpoint:
             defaults["body"] = None
         elif self.body is not None:
             parts["body"] = Annotated[self.body, Body()]
-        if self._operation.form is Form.EDIT:
+        if self._operation.is_change and named is not None:
             help_text = "Refuse with 412 unless this is still its ETag."
             parts["if_match"] = Annotated[str | None, Header(description=help_text)]
             defaults["if_match"] = None

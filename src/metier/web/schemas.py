@@ -1,6 +1,7 @@
 """From an operation's arguments to the models that check requests and describe them."""
 
 import json
+import re
 import types
 from collections.abc import Iterable, Mapping, Sequence
 from functools import reduce
@@ -9,8 +10,10 @@ from typing import Annotated, Any, Union, get_args, get_origin
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, Strict, WithJsonSchema, create_model
 
+from metier.domain.errors import WrongUsage
 from metier.operations.registry import Argument, Operation
 
+_NO_TEXT = re.compile(rb"\\u(?:0000|d[89a-f])", re.IGNORECASE)
 _STRICT_SCALARS = (bool, int, float)
 _FORBID = ConfigDict(extra="forbid", allow_inf_nan=False)
 
@@ -53,6 +56,20 @@ def query_model(operation: Operation, parts: Iterable[Argument], base: type[Base
     """Return the model of a request's query: the base's fields, and the arguments."""
     own = [part for part in parts if part.name not in base.model_fields]
     return _model(operation, "Query", own, base, strict=False)
+
+
+def refuse_what_is_no_text(body: bytes) -> None:
+    """Refuse JSON with half characters or NUL in it, which no store and no terminal takes.
+
+    Raises:
+        WrongUsage: The body, which is JSON, has such text in it.
+    """
+    if _NO_TEXT.search(body) is None:
+        return
+    text = json.dumps(json.loads(body), ensure_ascii=False)
+    # An escaped NUL stays escaped; one behind an escaped backslash is innocent.
+    if "\\u0000" in text.replace("\\\\", "") or any("\ud800" <= letter <= "\udfff" for letter in text):
+        raise WrongUsage("the request makes no sense: its body has a NUL or half a character in it")
 
 
 def with_choices(argument: Argument) -> Any:

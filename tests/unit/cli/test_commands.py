@@ -201,12 +201,48 @@ def test_a_site_file_is_read_here_and_applied_there(metier: Metier, tmp_path: Pa
     assert metier("apply", "-f", "-", stdin="tiers: [c]\n").out == "1 tiers\n"
 
 
-@pytest.mark.parametrize("text", ["tiers: [", "- a", "!!python/object/apply:os.system [id]", "\x00"])
+BOMB = "\n".join(
+    ["a0: &a0 [x, x, x, x, x, x, x, x, x, x]"]
+    + [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 9)]
+)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "tiers: [",
+        "- a",
+        "!!python/object/apply:os.system [id]",
+        "\x00",
+        "tiers: !!binary aGVsbG8=",
+        "on: off",
+        "a: &a [*a]",
+        "[" * 5000,
+        BOMB,
+    ],
+    ids=["cut", "list", "object", "nul", "binary", "switch-as-name", "endless", "deep", "bomb"],
+)
 def test_a_bad_site_file_is_wrong_usage(metier: Metier, tmp_path: Path, text: str) -> None:
     file = tmp_path / "site.yaml"
     file.write_text(text)
     assert metier("apply", "-f", str(file)).status == 2
     assert metier("apply", "-f", str(tmp_path / "none.yaml")).status == 1
+
+
+def test_dates_and_numbers_of_a_site_file_stay_readable(metier: Metier, tmp_path: Path) -> None:
+    file = tmp_path / "site.yaml"
+    file.write_text("tiers: [2026-05-04]\n1: x\n")
+    assert metier("apply", "-f", str(file)).out == "1 tiers\n"
+
+
+def test_bytes_that_are_no_text_harm_nobody(metier: Metier) -> None:
+    assert metier("tier", "show", "\udc80").status == 3
+    assert metier("node", "disengage", "host-1", "--why", "\udc80").status == 2
+    assert metier("event", "list", "--subject", "\udc80").status == 0
+
+
+def test_messages_cannot_steer_the_terminal(metier: Metier) -> None:
+    assert "\x1b" not in metier("tier", "show", "\x1b[31m").err
 
 
 def test_a_long_socket_path_is_no_obstacle(tmp_path: Path, metier: Metier, site: tuple[Path, str]) -> None:

@@ -3,6 +3,7 @@
 import gzip
 import hashlib
 import io
+import os
 import random
 import tarfile
 import threading
@@ -208,3 +209,15 @@ def test_an_error_in_the_thread_reaches_the_reader() -> None:
         assert next(chunks) == b"x"
         with pytest.raises(ValueError, match="broken"):
             next(chunks)
+
+
+def test_names_in_an_old_encoding_become_text_that_can_be_stored(tmp_path: Path) -> None:
+    header = bytearray(member("Bxro.vmdk", 1).tobuf(tarfile.GNU_FORMAT))
+    header[1:2] = b"\xfc"
+    header[148:156] = b"%06o\0 " % (sum(header[:148]) + 8 * 32 + sum(header[156:]))
+    (tmp_path / "vm.tar").write_bytes(bytes(header) + b"x".ljust(512, b"\0") + bytes(1024))
+    folder = tmp_path / "vm"
+    folder.mkdir()
+    (folder / os.fsdecode(b"B\xfcro.vmdk")).write_bytes(b"x")
+    for number, source in enumerate((tmp_path / "vm.tar", folder)):
+        assert contents_of(unpacked(source, tmp_path / f"out{number}")) == {"B\u00fcro.vmdk": b"x"}

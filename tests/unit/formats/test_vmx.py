@@ -114,7 +114,7 @@ def test_network_cards_without_a_model_get_vmware_s_default() -> None:
 @pytest.mark.parametrize(
     ("controller", "model", "remark"),
     [
-        ("lsilogic", "lsilogic", ""),
+        ("lsilogic", "lsilogic", "53C895A"),
         ("lsisas1068", "lsisas1068", ""),
         ("pvscsi", "vmpvscsi", ""),
         ("buslogic", "lsilogic", "BusLogic"),

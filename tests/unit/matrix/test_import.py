@@ -168,6 +168,24 @@ def test_what_is_not_taken_over_is_said(tmp_path: Path, matrix: Matrix) -> None:
     )
 
 
+def test_a_vm_that_ran_while_it_was_packed_is_remarked_on(tmp_path: Path, matrix: Matrix) -> None:
+    archives.write_vmdk(tmp_path / "vm", archives.raw_content(), "monolithicSparse")
+    (tmp_path / "vm/web.vmx").write_text(archives.vmx_text("disk.vmdk"))
+    (tmp_path / "vm/disk.vmdk.lck").mkdir()
+    image = matrix.import_image(archives.order(tmp_path / "vm"), silent)
+    assert image.machine is not None
+    assert image.machine.remarks == (
+        "disk.vmdk.lck shows that the VM ran while it was packed, or had crashed",
+    )
+
+
+def test_names_may_differ_in_case_and_in_the_spelling_of_accents(tmp_path: Path, matrix: Matrix) -> None:
+    files = archives.vm_files(tmp_path / "vm")
+    disk = files.pop("disk.vmdk")
+    files |= {"web.vmx": archives.vmx_text("B\u00fcro.vmdk").encode(), "bu\u0308ro.VMDK": disk}
+    matrix.import_image(archives.order(archives.pack(tmp_path / "vm.tgz", files)), silent)
+
+
 def test_the_manifest_describes_the_version_by_itself(tmp_path: Path, matrix: Matrix) -> None:
     archive = archives.pack(tmp_path / "vm.tgz", archives.vm_files(tmp_path / "vm"))
     image = matrix.import_image(archives.order(archive), silent)

@@ -145,7 +145,7 @@ def test_a_tier_that_goes_down_is_stopped_before_it_is_changed() -> None:
     fleet = a_fleet(a_host_image(), a_host_image("vmm@2"), a_host_tier(state=TierState.ACTIVE))
     after, _ = applied(fleet, {"tiers": [{"name": "hosts", "image": "vmm@2", "state": "inactive"}]})
     assert after.tiers[HOSTS].image.version == "2"
-    with pytest.raises(Refusal, match="cannot change the image of host tier hosts"):
+    with pytest.raises(Refusal, match="cannot change the image of active tier hosts"):
         applied(fleet, {"tiers": [{"name": "hosts", "image": "vmm@2"}]})
 
 

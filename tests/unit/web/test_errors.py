@@ -83,6 +83,22 @@ def test_numbers_that_json_has_not_are_refused_in_documents_too(client: httpx.Cl
     assert answer.status_code == 400
 
 
+@pytest.mark.parametrize("text", ["\\ud800", "\\uDFFF", "a\\u0000b"])
+def test_text_that_is_none_is_refused(client: httpx.Client, text: str) -> None:
+    headers = {"content-type": "application/json"}
+    content = b'{"why": "%s"}' % text.encode()
+    answer = client.post("/api/v1/nodes/host-1/disengage", content=content, headers=headers)
+    assert answer.status_code == 400
+
+
+@pytest.mark.parametrize("text", ["\\ud83d\\ude00", "\\\\u0000", "\\\\ud800", "é"])
+def test_odd_text_that_is_some_is_taken(client: httpx.Client, text: str) -> None:
+    headers = {"content-type": "application/json"}
+    content = b'{"why": "%s"}' % text.encode()
+    answer = client.post("/api/v1/nodes/host-1/disengage", content=content, headers=headers)
+    assert answer.status_code == 200
+
+
 def test_deep_json_is_400(client: httpx.Client) -> None:
     content = b'{"name": ' + b"[" * 100_000 + b"]" * 100_000 + b"}"
     headers = {"content-type": "application/json"}

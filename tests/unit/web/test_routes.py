@@ -97,6 +97,11 @@ def test_an_edit_is_refused_when_somebody_else_was_faster(client: httpx.Client) 
     assert second.status_code == 412
     assert second.json()["error"]["code"] == "changed-meanwhile"
     assert client.patch("/api/v1/tiers/web", json={"target": 4}, headers={"if-match": "*"}).status_code == 200
+    for answer in (
+        client.delete("/api/v1/tiers/web", headers={"if-match": "nonsense"}),
+        client.post("/api/v1/tiers/web/activate", headers={"if-match": "nonsense"}),
+    ):
+        assert answer.status_code == 400
     nonsense = client.patch("/api/v1/tiers/web", json={}, headers={"if-match": "nonsense"})
     assert nonsense.status_code == 400
 

@@ -55,6 +55,17 @@ class BlockReader(Protocol):
         """
 
 
+def readable(raw: bytes) -> str:
+    """Return a file's name as text that can be stored and shown everywhere.
+
+    Names are UTF-8 today; older products wrote what the system of their day spoke.
+    """
+    try:
+        return raw.decode("utf-8")
+    except UnicodeDecodeError:
+        return raw.decode("cp1252", "replace")
+
+
 def in_words(size_bytes: int) -> str:
     """Return a size as people write it: `1.5 GiB`."""
     size = float(size_bytes)

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 
 from metier.domain.actions import AllocateNode
 from metier.domain.fleet import Shape
-from metier.domain.ids import SlotId
+from metier.domain.ids import NodeId, SlotId, natural
 from metier.domain.matching import (
     Obstacle,
     host_obstacle,
@@ -14,6 +14,7 @@ from metier.domain.matching import (
     promise_obstacle,
     shape_obstacles,
 )
+from metier.domain.node import NodeKind
 from metier.domain.tier import Tier, TierKind, TierState
 from metier.planner.policies.choose import Chooser
 from metier.planner.steps.failures import is_braked
@@ -75,6 +76,21 @@ def _report(work: Work, tier: Tier, missing: int) -> None:
     work.wait(about_tier(tier), message, "R-ALLOC-5")
     if tier.state is TierState.ACTIVE:
         work.find("tier-short", about_tier(tier), f"{tier.name} {message}")
+        _report_too_small(work, tier)
+
+
+def _report_too_small(work: Work, tier: Tier) -> None:
+    """Name the manual's usual culprit: virtual nodes with less memory than the guest needs."""
+    needed = needs_of(work.fleet, tier).memory_mib
+    free = [
+        (shape.hardware.memory_mib, min(min(names, key=natural) for names in groups.values()))
+        for shape, groups in work.fleet.free.items()
+        if shape.kind is NodeKind.VIRTUAL
+    ]
+    largest, name = max(free, default=(0, NodeId("")))
+    if tier.kind is TierKind.GUEST and free and largest < needed:
+        message = f"{tier.name} needs nodes of {needed} MiB; the largest free virtual node, {name}, has {largest} MiB"
+        work.find("guest-too-small", about_tier(tier), message)
 
 
 def _needs(missing: int) -> str:

@@ -5,9 +5,11 @@ import os
 import stat
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 from metier.domain.errors import Refusal
+from metier.drivers.formats.api import readable
+from metier.drivers.formats.archive.names import Names
 from metier.drivers.formats.archive.sparse import data_ranges, write_sparsely
 
 _PIECE_BYTES = 4 << 20
@@ -16,24 +18,34 @@ _PIECE_BYTES = 4 << 20
 _CANNOT_COPY = (errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.EBADF)
 
 
-def folder_files(folder: Path, most: int) -> dict[str, int]:
-    """Return names and sizes of the plain files in `folder`; folders within it are left alone.
+class FolderFile(NamedTuple):
+    """A plain file: its name as the system knows it, and its size."""
+
+    entry: str
+    size: int
+
+
+def folder_files(folder: Path, most: int) -> tuple[dict[str, FolderFile], list[str]]:
+    """Return the plain files in `folder` by readable name, and the names of the folders in it.
 
     Raises:
         Refusal: It holds a link, a device, a fifo or a socket, or more than `most` entries.
     """
-    found: dict[str, int] = {}
+    found: dict[str, FolderFile] = {}
+    folders, names = [], Names(folder.name)
     with os.scandir(folder) as entries:
         for count, entry in enumerate(entries, 1):
             if count > most:
                 raise Refusal(f"cannot take {folder}: it has more than {most} entries, which is the limit")
             status = entry.stat(follow_symlinks=False)
+            name = readable(os.fsencode(entry.name))
             if stat.S_ISDIR(status.st_mode):
+                folders.append(name)
                 continue
             _refuse_kind(status.st_mode, folder, entry.name)
-            if not entry.name.startswith("._"):
-                found[entry.name] = status.st_size
-    return found
+            if (bare := names.take(name)) is not None:
+                found[bare] = FolderFile(entry.name, status.st_size)
+    return found, folders
 
 
 def open_plainly(folder: Path, name: str) -> BinaryIO:

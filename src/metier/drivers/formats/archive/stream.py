@@ -81,7 +81,7 @@ def in_background(source: Iterator[bytes]) -> Iterator[Iterator[bytes]]:
                 if stopped.is_set():
                     return
             put(None)
-        except BaseException as error:
+        except BaseException as error:  # whatever it is, the reader must get it
             put(error)
 
     thread = threading.Thread(target=run, name="archive-stream", daemon=True)

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from metier.domain.errors import Refusal
+from metier.drivers.formats.api import readable
 from metier.drivers.formats.archive.stream import ByteStream, truncated
 
 RECORD_BYTES = 512
@@ -121,7 +122,7 @@ def _plain_name(header: bytes) -> str:
     if header[257:263] == b"ustar\0":
         prefix = header[345:500].split(b"\0", 1)[0]
         name = prefix + b"/" + name if prefix else name
-    return name.decode("utf-8", "surrogateescape")
+    return readable(name)
 
 
 def _extension(stream: ByteStream, kind: bytes, size: int, archive: str) -> dict[str, str]:
@@ -134,7 +135,7 @@ def _extension(stream: ByteStream, kind: bytes, size: int, archive: str) -> dict
     if kind == b"x":
         return _pax_records(data, archive)
     if kind == b"L":
-        return {"path": data.split(b"\0", 1)[0].decode("utf-8", "surrogateescape")}
+        return {"path": readable(data.split(b"\0", 1)[0])}
     return {}  # a long link name, which is refused with its link; and defaults for all members, not heeded
 
 
@@ -146,7 +147,7 @@ def _pax_records(data: bytes, archive: str) -> dict[str, str]:
             raise Refusal(f"cannot read {archive}: an extension header is damaged")
         record, data = data[len(length) + 1 : int(length) - 1], data[int(length) :]
         key, _, value = record.partition(b"=")
-        records[key.decode("utf-8", "surrogateescape")] = value.decode("utf-8", "surrogateescape")
+        records[readable(key)] = readable(value)
     return records
 
 

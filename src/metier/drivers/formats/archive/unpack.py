@@ -140,21 +140,21 @@ def _from_stream(stream: ByteStream, archive: str, order: Unpacking, tell: Tell)
 
 def _from_folder(folder: Path, order: Unpacking) -> Contents:
     contents = Contents()
-    found = folder_files(folder, order.limits.members)
-    wanted = {name: size for name, size in found.items() if order.wants(name)}
-    contents.left_out.extend(sorted(found.keys() - wanted.keys()))
-    for name, size in wanted.items():
-        _refuse_size(name, size, folder.name, order.limits)
-    total, done = sum(wanted.values()), 0
+    found, folders = folder_files(folder, order.limits.members)
+    wanted = {name: file for name, file in found.items() if order.wants(name)}
+    contents.left_out.extend(sorted([*folders, *(found.keys() - wanted.keys())]))
+    for name, file in wanted.items():
+        _refuse_size(name, file.size, folder.name, order.limits)
+    total, done = sum(file.size for file in wanted.values()), 0
 
     def tell() -> None:
         order.report(done, total)
 
     for name in sorted(wanted):
-        with open_plainly(folder, name) as file:
-            order.make_room(os.fstat(file.fileno()).st_blocks * 512)
+        with open_plainly(folder, wanted[name].entry) as source:
+            order.make_room(os.fstat(source.fileno()).st_blocks * 512)
             contents.files[name] = order.into / f"m{len(contents.files):05}"
-            for size in copied(file, contents.files[name]):
+            for size in copied(source, contents.files[name]):
                 done += size
                 tell()
     tell()

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from metier.domain.errors import Refusal
+from metier.drivers.formats.api import readable
 
 SECTOR_BYTES = 512
 MAGIC = b"# Disk DescriptorFile"
@@ -58,7 +59,7 @@ def parse_descriptor(data: bytes, file: str, most_extents: int) -> Descriptor:
     Raises:
         Refusal: It is damaged; a copy out of a VMFS; a snapshot; or leads outside the archive.
     """
-    text = data.split(b"\0", 1)[0].decode("utf-8", "surrogateescape")
+    text = readable(data.split(b"\0", 1)[0])
     settings: dict[str, str] = {}
     extents = []
     for line in map(str.strip, text.splitlines()):

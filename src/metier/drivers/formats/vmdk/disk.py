@@ -1,6 +1,7 @@
 """A VMware disk, opened and checked: one content out of one or many extents."""
 
 import os
+import unicodedata
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
@@ -226,8 +227,12 @@ def open_disk(name: str, files: Mapping[str, Path], limits: Limits) -> VmdkDisk:
 
 
 def find(files: Mapping[str, Path], name: str) -> Path | None:
-    """Return the file of a name; where case alone differs, the only one that differs so."""
+    """Return the file of a name; where case or the spelling of accents differ, the only one that does so."""
     if name in files:
         return files[name]
-    alike = [path for key, path in files.items() if key.lower() == name.lower()]
+    alike = [path for key, path in files.items() if _folded(key) == _folded(name)]
     return alike[0] if len(alike) == 1 else None
+
+
+def _folded(name: str) -> str:
+    return unicodedata.normalize("NFC", name).casefold()

@@ -34,13 +34,19 @@ class _Controller(NamedTuple):
     remark: str = ""
 
 
+# QEMU's LSI Logic is not VMware's: Linux has the driver (sym53c8xx), its start-up image may lack it.
+_LSI_LOGIC = _Controller(
+    "lsilogic",
+    "is an LSI Logic 53C1030; hosts offer a 53C895A in its place, for which the guest needs a driver",
+)
+
 _CONTROLLERS = {
-    "": _Controller("lsilogic"),
-    "lsilogic": _Controller("lsilogic"),
+    "": _LSI_LOGIC,
+    "lsilogic": _LSI_LOGIC,
     "lsisas1068": _Controller("lsisas1068"),
     "pvscsi": _Controller("vmpvscsi"),
     "buslogic": _Controller(
-        "lsilogic", "is a BusLogic controller, which nothing offers today; an LSI Logic takes its place"
+        "lsilogic", "is a BusLogic controller, which no host offers; an LSI Logic 53C895A takes its place"
     ),
 }
 
@@ -122,7 +128,7 @@ def _attachment(settings: Settings, slot: str, remarks: list[str]) -> tuple[str,
     controller = _CONTROLLERS.get(word)
     if controller is None:
         controller = _Controller(
-            "lsilogic", f"is of the unknown model {word[:40]!r}; an LSI Logic takes its place"
+            "lsilogic", f"is of the unknown model {word[:40]!r}; an LSI Logic 53C895A takes its place"
         )
     remark = f"{name} {controller.remark}"
     if controller.remark and remark not in remarks:
