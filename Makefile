@@ -14,7 +14,7 @@ BIN := $(VENV)/bin
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check fmt e2e sim bench docs lock dist clean
+.PHONY: help setup demo test check fmt e2e sim bless bench docs lock dist clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z][a-z0-9]*:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -48,6 +48,10 @@ e2e: ## Run the tests that drive real virtual machines (ARGS=...)
 sim: ## Run the simulated data centre (SEED=..., STEPS=...)
 	@$(SETUP) check
 	@METIER_SIM_SEED='$(SEED)' METIER_SIM_STEPS='$(STEPS)' $(BIN)/pytest -q -m 'not e2e' tests/simulation $(ARGS)
+
+bless: ## Write the outcome of tests/scenarios/*.txt anew; review the difference (ARGS=-k NAME)
+	@$(SETUP) test
+	@METIER_BLESS=1 $(BIN)/pytest -q tests/scenarios $(ARGS)
 
 bench: ## Measure against peers and floors, in the same run (ARGS=...)
 	@$(SETUP) test

@@ -120,7 +120,7 @@ class LibvirtTestbed:
         return raw.read_bytes()[:512].rstrip(b"\0")
 
     def copy_of(self, key: str) -> object | None:
-        file = self.store / f"image-{key}.0.qcow2"
+        file = self.store / f"images/{key}.0.qcow2"
         if not file.exists():
             return None
         state = file.stat()
@@ -142,7 +142,7 @@ class LibvirtTestbed:
             opened.close()
 
     def _disk(self, instance: str) -> Path:
-        return self.store / f"instance-{instance}.0.qcow2"
+        return self.store / f"instances/{instance}.0.qcow2"
 
     def _qemu_io(self, disk: Path, command: str) -> None:
         subprocess.run(["qemu-io", "-c", command, disk], check=True, capture_output=True, timeout=TIMEOUT_S)

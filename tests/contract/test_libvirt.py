@@ -31,7 +31,7 @@ from tests.contract.libvirt_testbed import LibvirtTestbed
 
 pytestmark = pytest.mark.e2e
 
-IMAGE_FILES = ["image-web-1.0.qcow2", "image-web-1.1.qcow2", "image-web-1.complete"]
+IMAGE_FILES = ["images/web-1.0.qcow2", "images/web-1.1.qcow2", "images/web-1.complete"]
 
 
 @pytest.fixture(scope="module")
@@ -57,6 +57,11 @@ def driver(testbed: LibvirtTestbed) -> Libvirt:
 
 def guest_of(image: ImageSource, instance: str = "web-1-1") -> GuestSpec:
     return GuestSpec(instance, image, "web1", b"seed" * 512, {"slot": "web/1"})
+
+
+def files_in(folder: Path) -> list[str]:
+    """Return all files below a folder, by name."""
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
 
 
 def large_image(folder: Path, mib: int = 24) -> ImageSource:
@@ -95,11 +100,11 @@ def test_a_guest_starts_with_the_machine_of_its_image(testbed: LibvirtTestbed, d
         assert xml.count(f"bus='{bus}'") >= len(image.machine.disks)
         assert "<model type='vmxnet3'/>" in xml
         assert f"model='{controller}'" in xml or not controller
-        nvram = testbed.store / "instance-web-1-1.nvram"
+        nvram = testbed.store / "instances/web-1-1.nvram"
         assert nvram.exists() == (firmware == "uefi")
         driver.stop(1, timeout_s=TIMEOUT_S)
         driver.retire(1, "web-1-1", timeout_s=TIMEOUT_S)
-        assert sorted(path.name for path in testbed.store.iterdir()) == IMAGE_FILES
+        assert files_in(testbed.store) == IMAGE_FILES
 
 
 def test_what_this_qemu_lacks_is_replaced_and_said(testbed: LibvirtTestbed, driver: Libvirt) -> None:
@@ -205,9 +210,9 @@ def test_a_copy_that_was_broken_off_is_made_anew(
         driver.prepare(1, guest, kill_once, timeout_s=TIMEOUT_S)
     testbed.vanish()
     testbed.come_back()
-    assert not (testbed.store / "image-large-1.complete").exists()
+    assert not (testbed.store / "images/large-1.complete").exists()
     driver.prepare(1, guest, nothing, timeout_s=TIMEOUT_S)
-    copy = testbed.store / "image-large-1.0.qcow2"
+    copy = testbed.store / "images/large-1.0.qcow2"
     assert copy.read_bytes() == (tmp_path / "large/disk-0.qcow2").read_bytes()
 
 
@@ -230,7 +235,7 @@ def test_an_image_without_room_is_refused_with_numbers(
     ) as caught:
         driver.prepare(1, guest_of(large_image(tmp_path / "large", 40)), nothing, timeout_s=TIMEOUT_S)
     assert caught.value.remedy
-    assert list(small_store.iterdir()) == []
+    assert files_in(small_store) == []
 
 
 def test_a_store_that_fills_up_meanwhile_keeps_no_part_of_an_image(
@@ -246,7 +251,7 @@ def test_a_store_that_fills_up_meanwhile_keeps_no_part_of_an_image(
     with pytest.raises(Refused) as caught:
         driver.prepare(1, guest_of(large_image(tmp_path / "large")), fill, timeout_s=TIMEOUT_S)
     assert "No space left" in chain(caught.value)
-    assert list(small_store.iterdir()) == [filler]
+    assert files_in(small_store) == ["filler"]
     filler.unlink()
 
 
@@ -258,7 +263,7 @@ def test_an_image_that_cannot_be_read_is_refused(testbed: LibvirtTestbed, driver
     (image.folder / "disk-0.qcow2").unlink()
     with pytest.raises(Refused, match=r"disk-0\.qcow2: No such file"):
         driver.prepare(1, guest_of(image), nothing, timeout_s=TIMEOUT_S)
-    assert list(testbed.store.iterdir()) == []
+    assert files_in(testbed.store) == []
 
 
 def test_a_pool_of_our_name_over_another_folder_is_left_alone(
@@ -267,12 +272,12 @@ def test_a_pool_of_our_name_over_another_folder_is_left_alone(
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     (elsewhere / "precious").write_bytes(b"x")
-    testbed.virsh("pool-create-as", f"metier-{testbed.node}", "dir", "--target", str(elsewhere))
+    testbed.virsh("pool-create-as", f"metier-{testbed.node}-images", "dir", "--target", str(elsewhere))
     try:
         with pytest.raises(Refused, match="lies over"):
             driver.prepare(1, guest_of(testbed.image("web-1")), nothing, timeout_s=TIMEOUT_S)
     finally:
-        testbed.virsh("pool-destroy", f"metier-{testbed.node}")
+        testbed.virsh("pool-destroy", f"metier-{testbed.node}-images")
     assert [path.name for path in elsewhere.iterdir()] == ["precious"]
 
 

@@ -104,13 +104,14 @@ def running_site(folder: Path) -> Iterator[Site]:
             site.controller.stop()
 
 
-def import_guest(site: Site, name: str = "web", flags: tuple[str, ...] = ()) -> Path:
+def import_guest(
+    site: Site, name: str = "web", flags: tuple[str, ...] = (), machine: VmwareMachine | None = None
+) -> Path:
     """Build the lab's guest, pack it as a VMware archive and import it by the manual's own command."""
     disk = site.folder / f"{name}.raw"
     build_guest(disk, flags=flags)
-    archive = pack_archive(
-        disk, site.folder, VmwareMachine(name, memory_mib=96), subformat="twoGbMaxExtentSparse"
-    )
+    machine = machine or VmwareMachine(name, memory_mib=96)
+    archive = pack_archive(disk, site.folder, machine, subformat="twoGbMaxExtentSparse")
     site.console.type("-r", "-i", name, "-n", "1", "-f", str(archive), "-v", program="ccimport")
     site.metier("image", "edit", f"{name}@1", "--collector", "http:80/health", "--startup-seconds", "120")
     return archive
@@ -118,12 +119,24 @@ def import_guest(site: Site, name: str = "web", flags: tuple[str, ...] = ()) -> 
 
 def create_tiers(site: Site, guests: int = 2) -> None:
     """Create a host tier on both hosts and a guest tier, both inactive."""
-    offer = ("--vms", str(VMS_PER_HOST), "--vm-memory", "128", "--vm-disk", "1")
+    create_host_tier(site)
+    create_guest_tier(site, "web", guests)
+
+
+def create_host_tier(site: Site, vm_memory_mib: int = 128) -> None:
+    """Create a host tier on both hosts, inactive."""
+    offer = ("--vms", str(VMS_PER_HOST), "--vm-memory", str(vm_memory_mib), "--vm-disk", "1")
     site.metier("image", "create", "vmm", "--version", "1", "--type", "vmm-host", *offer)
     site.metier("tier", "create", "hosts", "--image", "vmm@1", "--minimum", "1", "--target", "2")
-    addresses = [str(address) for address in site.lab.static_addresses[: guests + 1]]
+
+
+def create_guest_tier(site: Site, name: str, guests: int, *options: str) -> None:
+    """Create a guest tier on the image of the same name, inactive, with addresses that no other tier has."""
+    taken = sum(int(tier["maximum"]) for tier in site.console.ask("tier", "list") if tier["kind"] == "guest")
+    addresses = [str(address) for address in site.lab.static_addresses[taken : taken + guests + 1]]
     site.metier(
-        *("tier", "create", "web", "--image", "web@1", "--minimum", "1", "--target", str(guests)),
+        *("tier", "create", name, "--image", f"{name}@1", "--minimum", "1", "--target", str(guests)),
         *("--maximum", str(guests + 1), "--depends-on", "hosts", "--reboot-on-failure", "off"),
         *("--addresses", f"{addresses[0]}-{addresses[-1]}/{site.lab.prefix_length}"),
+        *options,
     )

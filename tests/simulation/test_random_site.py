@@ -9,12 +9,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from metier.domain.errors import chain
+from tests.simulation.commands import COMMANDS, Command, happen, random_story
 from tests.simulation.laws import Broken, at_target
-from tests.simulation.site import COMMANDS, Command, Site, random_story
+from tests.simulation.site import Site
 
 SEED = int(os.environ.get("METIER_SIM_SEED") or 0)
-STEPS = int(os.environ.get("METIER_SIM_STEPS") or 30)
-STORIES = 12
+STEPS = int(os.environ.get("METIER_SIM_STEPS") or 40)
+STORIES = 24
 
 commands = st.builds(Command, st.sampled_from(sorted(COMMANDS)), st.integers(0, 999), st.integers(0, 999))
 
@@ -24,7 +25,7 @@ def tell(story: list[Command], label: str) -> None:
     site = Site()
     try:
         for command in story:
-            site.do(command)
+            happen(site, command)
         site.heal()
         site.settle()
         for _ in range(3):  # an operator looks in, and again for what was not yet at rest
@@ -41,8 +42,8 @@ def tell(story: list[Command], label: str) -> None:
         raise Broken(f"{chain(error)}\nhappened in\n{label}\n{trace}") from error
 
 
-@settings(max_examples=40, suppress_health_check=[HealthCheck.too_slow])
-@given(st.lists(commands, max_size=12))
+@settings(max_examples=100, suppress_health_check=[HealthCheck.too_slow])
+@given(st.lists(commands, max_size=20))
 def test_the_laws_hold_whatever_happens(story: list[Command]) -> None:
     tell(story, f"story: {story}")
 
@@ -57,6 +58,6 @@ def test_the_same_seed_gives_the_same_trace() -> None:
     for _ in range(2):
         site = Site()
         for command in random_story(SEED, 10):
-            site.do(command)
+            happen(site, command)
         traces.append(site.rounds.trace)
     assert traces[0] == traces[1]

@@ -94,7 +94,11 @@ class Observed:
 
     def vm(self, number: int) -> VmFacts | None:
         """Return VM `number` from the host's last answer, or None if it had none."""
-        return next((vm for vm in self.vms or () if vm.number == number), None)
+        vms = self.vms or ()
+        # Drivers report VMs in order, mostly without gaps: then number n is in place n.
+        if 0 < number <= len(vms) and vms[number - 1].number == number:
+            return vms[number - 1]
+        return next((vm for vm in vms if vm.number == number), None)
 
 
 NOTHING_SEEN = Observed()

@@ -2,7 +2,7 @@
 
 import heapq
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from itertools import count
 
 from metier.domain.fleet import Changes, Fleet, Kind
@@ -19,6 +19,10 @@ MOST = 0.5
 
 _OUTDATED = 1000
 """So many outdated moments may lie in the heap beside twice the current ones before it is cleaned."""
+
+
+AGAIN = timedelta(seconds=0.05)
+"""A plan that did something is followed by another this soon, for what its own actions made possible."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,11 +59,12 @@ class Planner:
         self._ahead: Reach | None = None
         self._hungry: set[TierId] = set()
         self._promised: dict[NodeId, TierId] = {}
+        self._again: datetime | None = None
 
     @property
     def wake(self) -> datetime | None:
-        """The earliest moment at which time alone could change the answer; None for never."""
-        return self._memory.wake()
+        """The earliest moment to plan again though nothing changes from outside; None for never."""
+        return min(filter(None, (self._again, self._memory.wake())), default=None)
 
     def plan(self, fleet: Fleet, now: datetime, changes: Changes | None) -> Round:
         """Plan what `changes` and the time since the last round can have affected.
@@ -74,6 +79,7 @@ class Planner:
             reach = self._reach(self._last, fleet, changes, now)
         work, ahead = self._settle_scope(fleet, now, reach)
         self._remember(work, ahead)
+        self._again = now + AGAIN if work.actions else None
         return Round(work, self._memory.plan(work))
 
     def _reach(self, last: Fleet, fleet: Fleet, changes: Changes, now: datetime) -> Reach:

@@ -1,6 +1,7 @@
 """Files that a caller sends ahead, to be named as `upload:<id>` in the request that uses them.
 
-They lie in one folder under their ids; an unfinished one ends in `.part`.
+Each lies under its own name, for messages to name, in a folder that is called by its id;
+the folder of an unfinished one ends in `.part`.
 """
 
 import contextlib
@@ -25,6 +26,7 @@ from metier.web.paths import ROOT
 UPLOADED = "upload:"
 """What a file that was sent ahead is named with: `upload:<id>`."""
 
+_PART = ".part"
 _ID = re.compile(r"[0-9a-f]{32}")
 # Room that an upload leaves free: the store and the journal must go on.
 _RESERVE_BYTES = 256 << 20
@@ -52,10 +54,11 @@ class Uploads:
         plain_name(name, "file")
         await run_in_threadpool(self._prove_room, _declared_bytes(request), name)
         upload = secrets.token_hex(16)
-        part = self._folder / f"{upload}.part"
+        part = self._folder / f"{upload}{_PART}"
         self._busy.add(part)
         try:
-            size = await self._write(request, part, name)
+            part.mkdir(mode=0o700)
+            size = await self._write(request, part / name, name)
             await run_in_threadpool(part.rename, self._folder / upload)
         except OSError as error:
             raise NoSpace(
@@ -63,25 +66,25 @@ class Uploads:
             ) from error
         finally:
             self._busy.discard(part)
-            part.unlink(missing_ok=True)
+            shutil.rmtree(part, ignore_errors=True)
         return {"file": f"{UPLOADED}{upload}", "name": name, "size_bytes": size}
 
     def path_of(self, reference: str) -> Path:
         """Return where the file that `upload:<id>` names lies; raises NoSuchThing."""
         upload = reference.removeprefix(UPLOADED)
-        path = self._folder / upload
-        if _ID.fullmatch(upload) is None or not path.is_file():
+        found = list((self._folder / upload).glob("*")) if _ID.fullmatch(upload) else []
+        if len(found) != 1:
             raise NoSuchThing(f"there is no {reference}", remedy="send the file again")
-        return path
+        return found[0]
 
     def discard_old(self, now: datetime) -> None:
         """Remove what is left of broken uploads, and what nobody used within a day."""
         for path in self._folder.iterdir() if self._folder.is_dir() else ():
             with contextlib.suppress(FileNotFoundError):
                 age_s = now.timestamp() - path.stat().st_mtime
-                abandoned = path.suffix == ".part" and path not in self._busy
+                abandoned = path.suffix == _PART and path not in self._busy
                 if abandoned or age_s > _KEPT.total_seconds():
-                    path.unlink()
+                    shutil.rmtree(path, ignore_errors=True)
 
     async def _write(self, request: Request, part: Path, name: str) -> int:
         size, buffer = 0, bytearray()

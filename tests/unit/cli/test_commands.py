@@ -270,7 +270,7 @@ def test_from_afar_a_file_is_sent_ahead(
     monkeypatch.setenv("METIER_TOKEN", "good")
     result = metier("image", "import", "w2k", "-f", str(archive), "-o", "json")
     sent = Path(json.loads(result.out)["object"]["file"])
-    assert sent.parent == uploads
+    assert (sent.parent.parent, sent.name) == (uploads, "filename.tgz")
     assert sent.read_bytes() == archive.read_bytes()
 
 

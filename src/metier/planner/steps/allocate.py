@@ -89,7 +89,7 @@ def _report_too_small(work: Work, tier: Tier) -> None:
     ]
     largest, name = max(free, default=(0, NodeId("")))
     if tier.kind is TierKind.GUEST and free and largest < needed:
-        message = f"{tier.name} needs nodes of {needed} MiB; the largest free virtual node, {name}, has {largest} MiB"
+        message = f"{tier.name} needs {needed} MiB; the largest free virtual node, {name}, has {largest} MiB"
         work.find("guest-too-small", about_tier(tier), message)
 
 

@@ -45,9 +45,15 @@ def test_what_the_host_has_is_honoured_without_a_word() -> None:
     assert (given.machine, given.cdrom_bus, given.remarks) == ("pc", "ide", ())
 
 
-def test_uefi_goes_with_the_newer_machine_and_its_cdrom_bus() -> None:
+def test_uefi_keeps_the_cdrom_that_every_guest_can_read() -> None:
     given = shape(a_disk("sata"), firmware="uefi")
-    assert (given.machine, given.firmware, given.cdrom_bus) == ("q35", "uefi", "sata")
+    assert (given.machine, given.firmware, given.cdrom_bus, given.remarks) == ("pc", "uefi", "ide", ())
+
+
+def test_uefi_starts_from_a_controller_that_its_firmware_knows() -> None:
+    given = shape(a_disk("scsi", "vmpvscsi"), a_disk("scsi", "lsilogic"), firmware="uefi")
+    assert [disk.controller for disk in given.disks] == ["virtio-scsi", "lsilogic"]
+    assert given.remarks == ("UEFI here does not start from a vmpvscsi controller; disk 1 is on virtio-scsi",)
 
 
 def test_uefi_without_firmware_on_the_host_is_refused_with_a_remedy() -> None:

@@ -8,7 +8,8 @@ never begins.
 import queue
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from metier.domain.errors import DriverError, OutcomeUnknown, Unavailable
@@ -37,6 +38,7 @@ class Attempt:
         self._lock = threading.Lock()
         self._given_up = False
         self._begun = False
+        self._gate: threading.Semaphore | None = None
         self._news: queue.SimpleQueue[tuple[str, Any]] = queue.SimpleQueue()
         self._room = threading.Semaphore(_MAX_UNHEARD)
 
@@ -62,6 +64,31 @@ class Attempt:
             if self._given_up or self.left_s == 0:
                 raise self._missed()
             self._begun = True
+
+    @contextmanager
+    def turn(self, gate: threading.Semaphore) -> Iterator[None]:
+        """Hold one of the places behind a gate; raises Unavailable if none gets free before the deadline."""
+        if not gate.acquire(timeout=self.left_s):
+            raise Unavailable(f"cannot {self.what}: the host is still busy with earlier calls")
+        self._gate = gate
+        try:
+            yield
+        finally:
+            if self._gate is not None:
+                self._gate.release()
+
+    @contextmanager
+    def resting(self) -> Iterator[None]:
+        """Leave the place to others meanwhile: for what takes long and asks nothing of the host."""
+        gate, self._gate = self._gate, None
+        if gate is not None:
+            gate.release()
+        try:
+            yield
+        finally:
+            # Without a place the deadline has passed, and the next step is not begun.
+            if gate is not None and gate.acquire(timeout=self.left_s):
+                self._gate = gate
 
     def tell(self, done: int, total: int) -> None:
         """Pass progress on to the caller's thread; waits while that is far behind."""

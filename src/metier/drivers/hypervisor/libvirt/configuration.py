@@ -118,15 +118,17 @@ class Place:
     site: str
     store: str
 
-    @property
-    def pool(self) -> str:
-        """Name of the libvirt storage pool over the store."""
-        return f"metier-{self.node}"
+    def folder(self, part: str) -> str:
+        """Path of one part of the store."""
+        return f"{self.store}/{part}"
 
-    @property
-    def pool_id(self) -> str:
+    def pool(self, part: str) -> str:
+        """Name of the libvirt storage pool over that part."""
+        return f"metier-{self.node}-{part}"
+
+    def pool_id(self, part: str) -> str:
         """UUID of that pool; always the same, as a VM's."""
-        return str(uuid.uuid5(_IDS, f"{self.site}/{self.node}/pool"))
+        return str(uuid.uuid5(_IDS, f"{self.site}/{self.node}/{part}"))
 
     def domain(self, number: int) -> str:
         """Name of VM `number` on the host."""

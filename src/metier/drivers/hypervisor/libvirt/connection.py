@@ -1,8 +1,8 @@
 """One host's connection: opened when first needed, opened anew when it broke, bounded in time."""
 
 import threading
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from typing import Any, TypeVar
 
 import libvirt
@@ -20,6 +20,10 @@ T = TypeVar("T")
 # daemon, shorter than what a hung call should hold up.
 KEEPALIVE_INTERVAL_S = 5
 KEEPALIVE_COUNT = 3
+# A host works on five requests of a connection at once, unless it is configured otherwise, and with
+# five at work it hears nothing, keepalive's questions included: so no more than four.
+MAX_CHANGES = 3
+MAX_READS = 1
 
 
 class Connection:
@@ -32,6 +36,8 @@ class Connection:
         self.url = url
         self._attempts = Attempts()
         self._opening = threading.Lock()
+        self._changes = threading.Semaphore(MAX_CHANGES)
+        self._reads = threading.Semaphore(MAX_READS)
         self._line: Line | None = None
         self._closed = False
         self._watchers: list[Callable[[], None]] = []
@@ -43,6 +49,7 @@ class Connection:
         *,
         timeout_s: float,
         progress: Progress | None = None,
+        changes: bool = True,
     ) -> T:
         """Call `work(line, attempt)` and return its result; raises only a driver's three errors.
 
@@ -51,14 +58,27 @@ class Connection:
             work: Runs in another thread; calls `attempt.begin()` before its first change.
             timeout_s: When the caller leaves, in seconds.
             progress: Called from the caller's thread with what the work tells.
+            changes: It may change something, so it may take long; reading has a place of its own.
         """
 
         def attempt_it(attempt: Attempt) -> T:
-            line = self._connected(attempt)
-            with translated(attempt, line.connection):
-                return work(line, attempt)
+            with attempt.turn(self._changes if changes else self._reads):
+                line = self._connected(attempt)
+                with translated(attempt, line.connection):
+                    return work(line, attempt)
 
         return self._attempts.run(what, attempt_it, timeout_s=timeout_s, progress=progress)
+
+    @contextmanager
+    def another(self, attempt: Attempt) -> Iterator[Any]:
+        """Open one more connection, for a long transfer that is not to hold up the others."""
+        connection = self._dialled(attempt)
+        try:
+            with translated(attempt, connection):
+                yield connection
+        finally:
+            with suppress(libvirt.libvirtError):
+                connection.close()
 
     def watch(self, changed: Callable[[], None]) -> None:
         """Call `changed` on every change of power on the host and when the connection is lost."""
@@ -90,12 +110,12 @@ class Connection:
                 lost.hang_up()
                 attempt.check()  # that may have taken long: whoever still waits opens a new one
             if self._line is None:
-                self._line = self._opened(attempt)
+                self._line = Line(self._dialled(attempt), self._tell_watchers)
             return self._line
         finally:
             self._opening.release()
 
-    def _opened(self, attempt: Attempt) -> Line:
+    def _dialled(self, attempt: Attempt) -> Any:
         ensure_event_loop()
         try:
             connection = libvirt.open(self.url)
@@ -103,7 +123,7 @@ class Connection:
             raise cannot_connect(error, attempt.what, self.url) from said(error)
         with suppress(libvirt.libvirtError):  # a driver inside this process has nobody to keep alive
             connection.setKeepAlive(KEEPALIVE_INTERVAL_S, KEEPALIVE_COUNT)
-        return Line(connection, self._tell_watchers)
+        return connection
 
     def _tell_watchers(self) -> None:
         for changed in self._watchers:

@@ -38,12 +38,15 @@ _UNDEFINE = (
 class Session:
     """What the steps of one call work with."""
 
-    def __init__(self, host: Host, place: Place, settings: Settings, attempt: Attempt) -> None:
+    def __init__(
+        self, host: Host, dialler: Connection, place: Place, settings: Settings, attempt: Attempt
+    ) -> None:
         self.host = host
         self.connection = host.line.connection
         self.place = place
         self.settings = settings
         self.attempt = attempt
+        self._dialler = dialler
 
     def vm(self, number: int) -> vms.Vm:
         """Return Metier's VM `number`; raises Refused."""
@@ -51,7 +54,7 @@ class Session:
 
     def store(self) -> Store:
         """Return the host's store, made if it is missing."""
-        return Store(self.connection, self.place, self.attempt)
+        return Store(self.connection, self._dialler.another, self.place, self.attempt)
 
     def frame(self, vm: vms.Vm) -> Frame:
         """Return what stays of a VM whatever image is put on it."""
@@ -110,7 +113,7 @@ class Libvirt:
         def work(session: Session) -> VmReport:
             return session.host.reporter.report()
 
-        return self._do("list the VMs", work, timeout_s)
+        return self._do("list the VMs", work, timeout_s, changes=False)
 
     def watch(self, changed: Callable[[], None]) -> None:
         self._connection.watch(changed)
@@ -120,7 +123,7 @@ class Libvirt:
             name = session.vm(number).configuration.name
             return shlex.join(("virsh", "-c", self._settings.url, "console", name))
 
-        return self._do(f"find the console of VM{number}", work, timeout_s)
+        return self._do(f"find the console of VM{number}", work, timeout_s, changes=False)
 
     # --- VMs ----------------------------------------------------------------
 
@@ -198,13 +201,22 @@ class Libvirt:
         self._connection.close()
 
     def _do(
-        self, what: str, work: Callable[[Session], T], timeout_s: float, progress: Progress | None = None
+        self,
+        what: str,
+        work: Callable[[Session], T],
+        timeout_s: float,
+        progress: Progress | None = None,
+        *,
+        changes: bool = True,
     ) -> T:
         def with_session(line: Line, attempt: Attempt) -> T:
-            return work(Session(self._host_on(line), self._place, self._settings, attempt))
+            host = self._host_on(line)
+            return work(Session(host, self._connection, self._place, self._settings, attempt))
 
         what = f"{what} on {self._place.node}"
-        return self._connection.do(what, with_session, timeout_s=timeout_s, progress=progress)
+        return self._connection.do(
+            what, with_session, timeout_s=timeout_s, progress=progress, changes=changes
+        )
 
     def _host_on(self, line: Line) -> Host:
         """Return what is known of the host; a new connection may lead to one that restarted."""
@@ -256,7 +268,7 @@ def _prepare(session: Session, vm: vms.Vm, guest: GuestSpec) -> tuple[str, ...]:
     _refuse_if_elsewhere(session, vm, guest.instance)
     store = session.store()
     parents = store.ensure_image(guest.image)
-    disks = store.ensure_instance(guest.instance, machine.disks, parents)
+    disks = store.ensure_instance(guest.instance, guest.image, parents)
     media = Media(disks, store.put_seed(vm.number, guest.seed), store.nvram_path(guest.instance))
     _forget_saved(session, vm)
     mark = session.mark(vm, instance=guest.instance, facts=guest.metadata)

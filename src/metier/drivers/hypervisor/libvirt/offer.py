@@ -14,7 +14,7 @@ from metier.drivers.hypervisor.libvirt.faults import code, words
 from metier.drivers.hypervisor.libvirt.mark import Mark, mark_element
 
 ARCHITECTURE = "x86_64"
-MACHINE_TYPES = ("pc", "q35")
+MACHINE_TYPES = ("pc",)
 # Memory of guests that live for a moment; firmware starts in less than half of it.
 PROBE_MEMORY_MIB = 32
 
@@ -42,8 +42,8 @@ def read_offer(connection: Any, kind: str) -> Offer:
     }
     return Offer(
         buses={machine: _values(tree, "devices/disk", "bus") for machine, tree in trees.items()},
-        has_uefi="efi" in _values(trees["q35"], "os", "firmware"),
-        has_vnc="vnc" in _values(trees["q35"], "devices/graphics", "type"),
+        has_uefi="efi" in _values(trees["pc"], "os", "firmware"),
+        has_vnc="vnc" in _values(trees["pc"], "devices/graphics", "type"),
     )
 
 

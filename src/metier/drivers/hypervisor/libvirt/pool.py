@@ -1,4 +1,10 @@
-"""The folder of Metier's disks on a host, as a libvirt storage pool: reached the same near and far."""
+"""A folder of Metier's on a host, as a libvirt storage pool: reached the same near and far.
+
+libvirt reads a pool's folder anew, in its own time, after every upload into it, and
+may then lose sight of a volume that is just being made.  So what is uploaded lies in
+other pools than the instances, one upload goes into a pool at a time, and a new
+volume is looked up only after the folder was read once more.
+"""
 
 import xml.etree.ElementTree as ET
 from collections.abc import Callable
@@ -22,13 +28,16 @@ _FOLDER_MODE = "0711"
 
 
 class Pool:
-    """One host's folder for the length of one attempt; made when it is missing."""
+    """One part of a host's store for the length of one attempt; made when it is missing."""
 
-    def __init__(self, connection: Any, place: Place, attempt: Attempt) -> None:
+    def __init__(self, connection: Any, place: Place, part: str, attempt: Attempt) -> None:
         self._connection = connection
         self._attempt = attempt
-        self._pool = _opened(connection, place, attempt)
-        # Fails while something is being uploaded; what libvirt knows is good enough then.
+        self._pool = _opened(connection, place, part, attempt)
+        self._read_anew()
+
+    def _read_anew(self) -> None:
+        # Refused while a volume is being made or filled; what libvirt knows is good enough then.
         with suppress(libvirt.libvirtError):
             self._pool.refresh(0)
 
@@ -46,17 +55,20 @@ class Pool:
             raise
 
     def names(self) -> tuple[str, ...]:
-        """Return the names of all files, in one call."""
-        return tuple(self._pool.listVolumes())
-
-    def path(self, name: str) -> str:
-        """Return where a volume lies on the host; it must exist."""
-        return str(self._pool.storageVolLookupByName(name).path())
+        """Return the names of all files, in one call: listing names alone takes two and may miss some."""
+        return tuple(volume.name() for volume in self._pool.listAllVolumes(0))
 
     def parent(self, name: str) -> str | None:
-        """Return the path of what a volume is a child of, or None."""
+        """Return the path of what a volume is a child of; None if it is none, or gone."""
         volume = self.find(name)
-        return None if volume is None else ET.fromstring(volume.XMLDesc(0)).findtext("backingStore/path")
+        if volume is None:
+            return None
+        try:
+            return ET.fromstring(volume.XMLDesc(0)).findtext("backingStore/path")
+        except libvirt.libvirtError as error:
+            if code(error) == libvirt.VIR_ERR_NO_STORAGE_VOL:
+                return None
+            raise
 
     def create(
         self, name: str, capacity: int, mode: str, *, form: str = "raw", parent: str | None = None
@@ -69,6 +81,9 @@ class Pool:
         target = ET.SubElement(volume, "target")
         ET.SubElement(target, "format", {"type": form})
         ET.SubElement(ET.SubElement(target, "permissions"), "mode").text = mode
+        if form == "qcow2":
+            # The format's second version; libvirt would make the first for readers of before 2011.
+            ET.SubElement(target, "compat").text = "1.1"
         if parent is not None:
             backing = ET.SubElement(volume, "backingStore")
             ET.SubElement(backing, "path").text = parent
@@ -85,7 +100,9 @@ class Pool:
 
     def upload(self, name: str, content: BinaryIO, size: int, mode: str, tell: Tell | None = None) -> None:
         """Make a volume of `size` bytes of `content`, whole or not at all."""
-        volume = self.create(name, size, mode)
+        self.create(name, size, mode)
+        self._read_anew()
+        volume = self._pool.storageVolLookupByName(name)
         try:
             self._send(volume, content, size, tell)
             # The length of the file, whatever libvirt takes its content for.
@@ -122,16 +139,16 @@ def _send_all(stream: Any, piece: bytes) -> None:
         piece = piece[stream.send(piece) :]
 
 
-def _opened(connection: Any, place: Place, attempt: Attempt) -> Any:
-    """Return the running pool over Metier's folder."""
+def _opened(connection: Any, place: Place, part: str, attempt: Attempt) -> Any:
+    """Return the running pool over one of Metier's folders."""
     try:
-        pool = connection.storagePoolLookupByName(place.pool)
+        pool = connection.storagePoolLookupByName(place.pool(part))
     except libvirt.libvirtError as error:
         if code(error) != libvirt.VIR_ERR_NO_STORAGE_POOL:
             raise
         attempt.begin()
-        pool = connection.storagePoolDefineXML(_pool_xml(place), 0)
-    _require_own(pool, place)
+        pool = connection.storagePoolDefineXML(_pool_xml(place, part), 0)
+    _require_own(pool, place, part)
     if not pool.isActive():
         attempt.begin()
         for step, flags in ((pool.setAutostart, 1), (pool.build, 0), (pool.create, 0)):
@@ -143,22 +160,23 @@ def _opened(connection: Any, place: Place, attempt: Attempt) -> Any:
     return pool
 
 
-def _require_own(pool: Any, place: Place) -> None:
+def _require_own(pool: Any, place: Place, part: str) -> None:
     """Refuse a pool of our name that lies over another folder: it is not ours."""
     tree = ET.fromstring(pool.XMLDesc(0))
     path = tree.findtext("target/path")
-    if tree.get("type") != "dir" or path != place.store:
+    if tree.get("type") != "dir" or path != place.folder(part):
         raise Refused(
-            f"cannot use {place.store} on {place.node}: storage pool {place.pool} there lies over {path}",
-            remedy=f"set the node's store to {path}, or remove that pool if it is a leftover",
+            f"cannot use {place.folder(part)} on {place.node}: its storage pool {place.pool(part)}"
+            f" lies over {path}",
+            remedy="change the node's store to match, or remove that pool if it is a leftover",
         )
 
 
-def _pool_xml(place: Place) -> str:
+def _pool_xml(place: Place, part: str) -> str:
     pool = ET.Element("pool", {"type": "dir"})
-    ET.SubElement(pool, "name").text = place.pool
-    ET.SubElement(pool, "uuid").text = place.pool_id
+    ET.SubElement(pool, "name").text = place.pool(part)
+    ET.SubElement(pool, "uuid").text = place.pool_id(part)
     target = ET.SubElement(pool, "target")
-    ET.SubElement(target, "path").text = place.store
+    ET.SubElement(target, "path").text = place.folder(part)
     ET.SubElement(ET.SubElement(target, "permissions"), "mode").text = _FOLDER_MODE
     return ET.tostring(pool, encoding="unicode")

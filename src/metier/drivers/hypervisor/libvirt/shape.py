@@ -45,6 +45,8 @@ _DEFAULT_SCSI = "lsilogic"
 # One IDE controller has four places, and the CD-ROM takes one.
 _MAX_IDE_DISKS = 3
 MAX_DISKS = 26
+# UEFI too: on q35 a CD-ROM needs AHCI, which the kernels of cloud images lack, so they would miss their seed.
+MACHINE = "pc"
 
 
 class PlacedDisk(NamedTuple):
@@ -65,7 +67,7 @@ class Shape:
     """The virtual hardware of one VM, apart from memory and CPUs.
 
     Attributes:
-        machine: libvirt's machine type: `pc` or `q35`.
+        machine: libvirt's machine type.
         cdrom_bus: A bus for the seed's CD-ROM that the machine type has.
         nics: One model per interface.
         local_time: The guest expects its clock to show local time.
@@ -90,16 +92,15 @@ def shape_for(machine: Machine, nic_count: int, offers: Offers, *, has_uefi: boo
     """
     remarks = list(machine.remarks)
     firmware = _firmware(machine.firmware, has_uefi, remarks)
-    machine_type = "q35" if firmware == "uefi" else "pc"
 
     def has(kind: str, model: str) -> bool:
-        return offers(machine_type, kind, model)
+        return offers(MACHINE, kind, model)
 
     return Shape(
-        machine=machine_type,
+        machine=MACHINE,
         firmware=firmware,
-        disks=_disks(machine.disks, has, remarks),
-        cdrom_bus="sata" if machine_type == "q35" else "ide",
+        disks=_startable(_disks(machine.disks, has, remarks), firmware, has, remarks),
+        cdrom_bus="ide",
         nics=_nics(machine.nic_models, nic_count, has, remarks),
         local_time=machine.guest_os.lower().startswith("win"),
         remarks=tuple(remarks),
@@ -132,6 +133,20 @@ def _disks(
         letters[prefix] = place + 1
         placed.append(PlacedDisk(bus, f"{prefix}{chr(ord('a') + place)}", controller))
     return tuple(placed)
+
+
+def _startable(
+    disks: tuple[PlacedDisk, ...], firmware: str, has: Callable[[str, str], bool], remarks: list[str]
+) -> tuple[PlacedDisk, ...]:
+    """Put the first disk where UEFI firmware finds it: QEMU's starts from no SCSI controller but virtio's."""
+    if firmware != "uefi" or not disks or disks[0].bus != "scsi" or disks[0].controller == "virtio-scsi":
+        return disks
+    if not has("scsi", "virtio-scsi"):
+        return disks
+    remarks.append(
+        f"UEFI here does not start from a {disks[0].controller} controller; disk 1 is on virtio-scsi"
+    )
+    return (disks[0]._replace(controller="virtio-scsi"), *disks[1:])
 
 
 def _bus(

@@ -1,17 +1,17 @@
 """What lies in Metier's folder on a host: images, instances and personalities.
 
-image-KEY.N.qcow2      disk N of an image: shared, and never written to
-image-KEY.complete     made last: every disk of the image is whole
-instance-ID.N.qcow2    disk N of an instance, a child of the image's
-instance-ID.nvram      what its UEFI firmware remembers
-seed-VMn.iso           personality of what runs on VM n
+images/KEY.N.qcow2      disk N of an image: shared, and never written to
+images/KEY.complete     made last: every disk of the image is whole
+instances/ID.N.qcow2    disk N of an instance, a child of the image's
+instances/ID.nvram      what its UEFI firmware remembers
+seeds/VMn.iso           personality of what runs on VM n
 """
 
 import io
 import re
 import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -29,21 +29,35 @@ RESERVE_BYTES = 64 << 20
 _IMAGE_MODE = "0644"
 _OWN_MODE = "0600"
 
-_copying: dict[tuple[str, str, str], threading.Lock] = {}
-_copying_lock = threading.Lock()
+_locks: dict[tuple[str, str, str], threading.Lock] = {}
+_locks_lock = threading.Lock()
 
 
 class Store:
-    """The disks of one host node, through one connection, for the length of one attempt."""
+    """The disks of one host node, through one connection, for the length of one attempt.
 
-    def __init__(self, connection: Any, place: Place, attempt: Attempt) -> None:
+    Args:
+        connection: libvirt's, for all that is short.
+        another: Opens one more connection, for a long transfer.
+        place: Whose store it is.
+        attempt: The call that it is used for.
+    """
+
+    def __init__(
+        self,
+        connection: Any,
+        another: Callable[[Attempt], AbstractContextManager[Any]],
+        place: Place,
+        attempt: Attempt,
+    ) -> None:
+        self._connection = connection
+        self._another = another
         self._place = place
         self._attempt = attempt
-        self._pool = Pool(connection, place, attempt)
 
     def free_bytes(self) -> int:
         """Return what the folder's file system has left."""
-        return self._pool.free_bytes()
+        return self._pool("images").free_bytes()
 
     # --- images -------------------------------------------------------------
 
@@ -53,44 +67,58 @@ class Store:
         Of many callers in this process one copies, and the others wait for it.
         """
         key = file_word(source.key, "image")
-        disks = {_disk_name("image", key, number): disk for number, disk in enumerate(source.machine.disks)}
-        with self._alone_with_image(key):
-            if self._pool.find(_complete_name(key)) is None:
-                self._copy(key, {name: source.folder / disk.file for name, disk in disks.items()})
-        return tuple(self._pool.path(name) for name in disks)
+        names = [_disk_name(key, number) for number in range(len(source.machine.disks))]
+        # Looked for before waiting: one that is here does not wait for another that is being copied.
+        if not self._is_complete(key):
+            with self._alone("images"):
+                if not self._is_complete(key):
+                    files = (source.folder / disk.file for disk in source.machine.disks)
+                    self._copy(key, dict(zip(names, files, strict=True)))
+        return tuple(self._image_path(name) for name in names)
 
     def drop_image(self, key: str) -> None:
         """Delete an image's disks, unless an instance stands on one of them."""
-        with self._alone_with_image(file_word(key, "image")):
-            disks = self._disks("image", key)
-            if self._has_children(disks):
-                return
-            # The sign goes first: what a deletion that breaks off leaves is not a whole image.
-            for name in (_complete_name(key), *disks):
-                self._pool.delete(name)
+        with self._alone("images"):
+            pool = self._pool("images")
+            disks = _disks(pool, file_word(key, "image"))
+            with self._alone("instances"):
+                if self._has_children(disks):
+                    return
+                # The sign goes first: what a deletion that breaks off leaves is not a whole image.
+                pool.delete(_complete_name(key))
+            for name in disks:
+                pool.delete(name)
+
+    def _is_complete(self, key: str) -> bool:
+        return self._pool("images").find(_complete_name(key)) is not None
+
+    def _image_path(self, name: str) -> str:
+        return f"{self._place.folder('images')}/{name}"
 
     def _copy(self, key: str, files: dict[str, Path]) -> None:
-        leftovers = self._disks("image", key)
-        if not self._has_children(leftovers):  # children are made of whole images only: it lacks but the sign
+        pool = self._pool("images")
+        leftovers = _disks(pool, key)
+        if not self._has_children(leftovers):  # children are of whole images: it lacks but the sign
             for name in leftovers:
-                self._pool.delete(name)
-            self._upload(key, files)
-        self._pool.create(_complete_name(key), 0, _IMAGE_MODE)
+                pool.delete(name)
+            sizes = {name: _size(key, file) for name, file in files.items()}
+            self._require_room(pool, key, sum(sizes.values()))
+            with self._attempt.resting(), self._another(self._attempt) as connection:
+                self._upload(Pool(connection, self._place, "images", self._attempt), key, files, sizes)
+        pool.create(_complete_name(key), 0, _IMAGE_MODE)
 
-    def _upload(self, key: str, files: dict[str, Path]) -> None:
-        total, done = sum(_size(key, file) for file in files.values()), 0
-        self._require_room(key, total)
+    def _upload(self, pool: Pool, key: str, files: dict[str, Path], sizes: dict[str, int]) -> None:
+        done, total = 0, sum(sizes.values())
         for name, file in files.items():
-            size = _size(key, file)
             with _unreadable_is_refused(key, file), file.open("rb") as content:
-                self._pool.upload(name, content, size, _IMAGE_MODE, partial(self._tell, done, total))
-            done += size
+                pool.upload(name, content, sizes[name], _IMAGE_MODE, partial(self._tell, done, total))
+            done += sizes[name]
 
     def _tell(self, before: int, total: int, sent: int) -> None:
         self._attempt.tell(before + sent, total)
 
-    def _require_room(self, key: str, needed: int) -> None:
-        free = self.free_bytes()
+    def _require_room(self, pool: Pool, key: str, needed: int) -> None:
+        free = pool.free_bytes()
         if needed + RESERVE_BYTES > free:
             raise Refused(
                 f"cannot put image {key} into {self._place.store} of {self._place.node}: it takes"
@@ -98,84 +126,102 @@ class Store:
                 remedy="make room on the host, or delete image versions and instances that nobody needs",
             )
 
-    @contextmanager
-    def _alone_with_image(self, key: str) -> Iterator[None]:
-        whose = (self._place.url, self._place.store, key)
-        with _copying_lock:
-            lock = _copying.setdefault(whose, threading.Lock())
-        if not lock.acquire(timeout=self._attempt.left_s):
-            raise Unavailable(f"cannot {self._attempt.what}: image {key} is still being copied to the host")
-        try:
-            yield
-        finally:
-            lock.release()
-
-    def _has_children(self, images: Sequence[str]) -> bool:
-        """Whether an instance stands on one of these disks; costs one call an instance."""
-        paths = {self._pool.path(name) for name in images}
-        instances = (
-            name for name in self._pool.names() if name.startswith("instance-") and name.endswith(".qcow2")
-        )
-        return bool(paths) and any(self._pool.parent(name) in paths for name in instances)
+    def _has_children(self, disks: Sequence[str]) -> bool:
+        """Whether an instance stands on one of these disks of images; costs two calls an instance."""
+        paths = {self._image_path(name) for name in disks}
+        if not paths:
+            return False
+        instances = self._pool("instances")
+        return any(instances.parent(name) in paths for name in instances.names() if name.endswith(".qcow2"))
 
     # --- instances ----------------------------------------------------------
 
-    def ensure_instance(
-        self, instance: str, disks: Sequence[Disk], parents: Sequence[str]
-    ) -> tuple[str, ...]:
-        """Make what is missing of an instance's disks, as children of `parents`; return their paths."""
-        file_word(instance, "instance")
+    def ensure_instance(self, instance: str, image: ImageSource, parents: Sequence[str]) -> tuple[str, ...]:
+        """Make what is missing of an instance's disks, as children of the image's; return their paths."""
+        word = file_word(instance, "instance")
+        with self._alone("instances"):
+            if not self._is_complete(image.key):
+                raise Unavailable(f"cannot {self._attempt.what}: image {image.key} was deleted meanwhile")
+            return self._children(word, image.machine.disks, parents)
+
+    def _children(self, word: str, disks: Sequence[Disk], parents: Sequence[str]) -> tuple[str, ...]:
+        pool = self._pool("instances")
         paths = []
         for number, (disk, parent) in enumerate(zip(disks, parents, strict=True)):
-            name = _disk_name("instance", instance, number)
-            volume = self._pool.find(name)
+            name = _disk_name(word, number)
+            volume = pool.find(name)
             if volume is None:
-                volume = self._pool.create(name, disk.capacity_bytes, _OWN_MODE, form="qcow2", parent=parent)
+                volume = pool.create(name, disk.capacity_bytes, _OWN_MODE, form="qcow2", parent=parent)
             paths.append(str(volume.path()))
         return tuple(paths)
 
     def drop_instance(self, instance: str) -> None:
         """Delete the disks of an instance; nothing happens if there are none."""
-        for name in (*self._disks("instance", file_word(instance, "instance")), _nvram_name(instance)):
-            self._pool.delete(name)
+        pool, word = self._pool("instances"), file_word(instance, "instance")
+        for name in (*_disks(pool, word), _nvram_name(word)):
+            pool.delete(name)
 
     def nvram_path(self, instance: str) -> str:
         """Return where the firmware of an instance keeps its variables; made by libvirt when it starts."""
-        return f"{self._place.store}/{_nvram_name(instance)}"
+        return f"{self._place.folder('instances')}/{_nvram_name(instance)}"
 
     # --- personalities ------------------------------------------------------
 
     def put_seed(self, number: int, content: bytes) -> str:
         """Write the personality of VM `number` anew, and return its path on the host."""
         name = _seed_name(number)
-        self._pool.delete(name)
-        self._pool.upload(name, io.BytesIO(content), len(content), _OWN_MODE)
-        return self._pool.path(name)
+        with self._alone("seeds"):
+            pool = self._pool("seeds")
+            pool.delete(name)
+            pool.upload(name, io.BytesIO(content), len(content), _OWN_MODE)
+        return f"{self._place.folder('seeds')}/{name}"
 
     def drop_seed(self, number: int) -> None:
         """Delete the personality of VM `number`, if there is one."""
-        self._pool.delete(_seed_name(number))
+        with self._alone("seeds"):
+            self._pool("seeds").delete(_seed_name(number))
 
-    def _disks(self, kind: str, word: str) -> list[str]:
-        """Return the names of the disks that there are of one image or instance."""
-        pattern = re.compile(rf"{kind}-{re.escape(word)}\.[0-9]+\.qcow2")
-        return sorted(name for name in self._pool.names() if pattern.fullmatch(name))
+    # --- both ---------------------------------------------------------------
+
+    def _pool(self, part: str) -> Pool:
+        return Pool(self._connection, self._place, part, self._attempt)
+
+    @contextmanager
+    def _alone(self, part: str) -> Iterator[None]:
+        """Keep other calls of this process out of one part of this store."""
+        whose = (self._place.url, self._place.store, part)
+        with _locks_lock:
+            lock = _locks.setdefault(whose, threading.Lock())
+        with self._attempt.resting():
+            is_mine = lock.acquire(timeout=self._attempt.left_s)
+        if not is_mine:
+            raise Unavailable(f"cannot {self._attempt.what}: another copy to {self._place.node} is under way")
+        try:
+            yield
+        finally:
+            lock.release()
 
 
-def _disk_name(kind: str, word: str, number: int) -> str:
-    return f"{kind}-{word}.{number}.qcow2"
+def _disks(pool: Pool, word: str) -> list[str]:
+    """Return the names of the disks that there are of one image or instance."""
+    pattern = re.compile(rf"{re.escape(word)}\.[0-9]+\.qcow2")
+    return sorted(name for name in pool.names() if pattern.fullmatch(name))
+
+
+def _disk_name(word: str, number: int) -> str:
+    return f"{word}.{number}.qcow2"
 
 
 def _complete_name(key: str) -> str:
-    return f"image-{key}.complete"
+    return f"{key}.complete"
 
 
 def _nvram_name(instance: str) -> str:
-    return f"instance-{instance}.nvram"
+    return f"{instance}.nvram"
 
 
 def _seed_name(number: int) -> str:
-    return f"seed-VM{number}.iso"
+    return f"VM{number}.iso"
 
 
 def _size(key: str, file: Path) -> int:
