@@ -88,7 +88,7 @@ def test_a_guest_starts_with_the_machine_of_its_image(testbed: LibvirtTestbed, d
         ("bios", "ide", ""),
         ("bios", "scsi", "lsilogic"),
         ("bios", "sata", ""),
-        ("uefi", "scsi", "vmpvscsi"),
+        ("uefi", "scsi", "virtio-scsi"),
     )
     for firmware, bus, controller in machines:
         image = with_machine(

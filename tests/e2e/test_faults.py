@@ -43,7 +43,7 @@ def test_the_vmx_decides_what_hardware_a_guest_gets(site: Site, name: str, machi
     member = site.nodes("--tier", name)[0]
     assert f"{name}-1" in site.page(member["address"])
     definition = site.virsh(member["host"], "dumpxml", f"metier-{member['host']}-{member['vm_slot']}")
-    assert ("firmware='efi'" in definition) == (machine.firmware == "efi")
+    assert ("type='pflash'" in definition) == (machine.firmware == "efi")
     assert ("bus='ide'/>" in definition.split("<disk", 2)[1]) == (machine.disk_bus == "ide")
 
 

@@ -82,8 +82,8 @@ def _vm_reconfigured(site: Site, command: Command) -> None:
 
 
 def _fate(site: Site, command: Command) -> None:
-    site.fates.append(FATES[command.how % len(FATES)])
-    site.fates.extend(["fine"] * (command.which % 3))
+    for number in range(1 + command.which % 5):
+        site.fates.append(FATES[(command.how + number * command.which) % len(FATES)])
 
 
 def _restart(site: Site, command: Command) -> None:
@@ -260,6 +260,7 @@ COMMANDS: dict[str, Callable[[Site, Command], None]] = {
     "vm vanishes": _vm_vanishes,
     "vm reconfigured": _vm_reconfigured,
     "fate": _fate,
+    "fate again": _fate,
     "restart": _restart,
     "time passes": _time_passes,
     "engagement": _engagement,

@@ -3,17 +3,19 @@
 from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import NamedTuple
 
 from metier.domain import actions as act
 from metier.domain.fleet import Draft
-from metier.domain.ids import image_ref, natural
+from metier.domain.ids import NodeId, image_ref, natural
 from metier.domain.image import CollectorSpec
 from metier.domain.lifecycle import Lifecycle
 from metier.domain.node import ENGAGED, FREE, Node, Place
 from metier.domain.pool import PoolSettings
 from metier.domain.tier import Tier, TierState
-from metier.planner.effects import Failed, Outcome
-from metier.sim.rounds import Rounds
+from metier.planner.effects import UNSURE_START_S, Failed, Outcome
+from metier.sim.rounds import STEP_S, Rounds
 from metier.sim.world import SimHost, SimVm, World
 from tests.builders import HOST_HARDWARE, NOW, a_fleet, a_host, a_host_image, a_host_tier, a_tier, an_image
 from tests.simulation.laws import Broken, watch_laws
@@ -25,7 +27,18 @@ ROUNDS_TO_REST = 400
 CALM_ROUNDS = 6
 """So many rounds without an action or work in flight are rest."""
 
-FATES = ("fine", "fails", "refused", "lost", "done but unsure", "slow")
+FATES = ("fine", "fails", "refused", "lost", "done but unsure", "done late", "slow")
+
+LATE = timedelta(seconds=UNSURE_START_S - 4)
+"""A start that was given up may still come true so much later, but not after `UNSURE_START_S`."""
+
+
+class Late(NamedTuple):
+    """Work that comes true on a host after it was given up, if the host stays on until then."""
+
+    at: datetime
+    host: NodeId | None
+    do: Callable[[], Outcome]
 
 
 class Site:
@@ -49,11 +62,22 @@ class Site:
             world.add(node.name, HOST_HARDWARE, has_switch=has_switch, is_on=not has_switch)
         self.rounds = Rounds(fleet, world, NOW)
         self.fates: deque[str] = deque()
+        self._late: list[Late] = []
         watch_laws(self.rounds)
 
     def go(self) -> None:
         """Go round once, with the fates that were dealt."""
+        self._do_late_work()
         self.rounds.round(takes=self._takes, carry=self._carry)
+
+    def _do_late_work(self) -> None:
+        now = self.rounds.now
+        hosts = {name for name, host in self.rounds.world.hosts.items() if host.is_on}
+        possible = [late for late in self._late if late.host in hosts]
+        self._late = [late for late in possible if late.at > now]
+        for late in possible:
+            if timedelta(0) <= now - late.at < timedelta(seconds=STEP_S):
+                late.do()
 
     def heal(self) -> None:
         """End all faults: from here on everything answers, and an operator says go on."""
@@ -140,8 +164,12 @@ class Site:
             return Failed("not enough room", final=True)
         if fate == "lost":
             return Failed("connection reset", unsure=True)
+        if fate == "done late" and isinstance(action, act.StartGuest):
+            host = self.rounds.fleet.nodes[action.node].host
+            self._late.append(Late(self.rounds.now + LATE, host, do))
+            return Failed("no answer in time", unsure=True)
         outcome = do()
-        return Failed("no answer in time", unsure=True) if fate == "done but unsure" else outcome
+        return outcome if fate in ("fine", "slow") else Failed("no answer in time", unsure=True)
 
 
 _POOL = PoolSettings(reboot_window_s=120, storm_window_s=60, harvest_cooldown_s=60)

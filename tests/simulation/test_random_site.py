@@ -5,7 +5,7 @@ METIER_SIM_SEED tells one story again, METIER_SIM_STEPS makes stories longer.
 
 import os
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from metier.domain.errors import chain
@@ -42,7 +42,11 @@ def tell(story: list[Command], label: str) -> None:
         raise Broken(f"{chain(error)}\nhappened in\n{label}\n{trace}") from error
 
 
-@settings(max_examples=100, suppress_health_check=[HealthCheck.too_slow])
+@settings(
+    max_examples=100,
+    phases=(Phase.explicit, Phase.generate),
+    suppress_health_check=[HealthCheck.too_slow],
+)
 @given(st.lists(commands, max_size=20))
 def test_the_laws_hold_whatever_happens(story: list[Command]) -> None:
     tell(story, f"story: {story}")

@@ -19,13 +19,17 @@ class AlertBook:
         self._open = {(a.code, a.subject): a.id for a in fleet.alerts.values() if a.cleared is None}
         self._next = max(fleet.alerts, default=0) + 1
 
-    def update(self, draft: Draft, findings: tuple[Finding, ...], now: datetime) -> list[tuple[Alert, str]]:
+    def update(
+        self, draft: Draft, findings: tuple[Finding, ...], now: datetime, *, is_complete: bool = True
+    ) -> list[tuple[Alert, str]]:
         """Raise, reword and clear alerts so that exactly the findings stand.
 
-        Returns the alerts that were raised or cleared, each with that word.
+        Findings that are not complete clear nothing.  Returns the alerts that were
+        raised or cleared, each with that word.
         """
         found = {(finding.code, finding.subject): finding for finding in findings}
-        happened = [(self._clear(draft, key, now), "cleared") for key in list(self._open) if key not in found]
+        gone = [key for key in self._open if key not in found] if is_complete else []
+        happened = [(self._clear(draft, key, now), "cleared") for key in gone]
         for key, finding in found.items():
             if key not in self._open:
                 happened.append((self._raise(draft, finding, now), "raised"))

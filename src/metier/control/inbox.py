@@ -62,11 +62,14 @@ class Inbox:
         self._condition = threading.Condition()
         self._closed = False
 
-    def put(self, message: Message) -> None:
-        """Add a message; wakes the control thread."""
+    def put(self, message: Message) -> bool:
+        """Add a message and wake the control thread; False if nobody will take it any more."""
         with self._condition:
+            if self._closed:
+                return False
             self._messages.append(message)
             self._condition.notify()
+            return True
 
     def take(self, now: datetime, until: datetime | None) -> list[Message]:
         """Return everything that is there, waiting for the first message until `until` at most."""
@@ -79,7 +82,7 @@ class Inbox:
             return messages
 
     def close(self) -> None:
-        """Wake the control thread for good."""
+        """Take nothing more, and wake the control thread for good."""
         with self._condition:
             self._closed = True
             self._condition.notify()

@@ -14,7 +14,7 @@ from metier.domain.fleet import Draft, Fleet
 from metier.domain.hardware import Requirements
 from metier.domain.ids import ImageRef
 from metier.domain.image import CollectorSpec, Image, ImageType
-from metier.domain.job import Job, JobState
+from metier.domain.job import FINAL, Job, JobState
 from metier.matrix.api import Cancelled, ImportOrder, Matrix
 
 AT_ONCE = 2
@@ -37,7 +37,7 @@ class Jobs:
 
     def follow(self, fleet: Fleet) -> None:
         """Begin queued jobs while there is room, and pass cancel requests on."""
-        for number in [number for number, thread in self._running.items() if not thread.is_alive()]:
+        for number in [number for number in self._running if _is_over(fleet, number)]:
             del self._running[number]
         for number, thread in self._running.items():
             if number in fleet.jobs and fleet.jobs[number].cancel_requested:
@@ -56,6 +56,11 @@ class Jobs:
             thread.cancel()
         for thread in self._running.values():
             thread.join()
+
+
+def _is_over(fleet: Fleet, number: int) -> bool:
+    """Say whether the Fleet knows how a job ended; its thread may be through before it does."""
+    return number not in fleet.jobs or fleet.jobs[number].state in FINAL
 
 
 def requeue(draft: Draft, job: Job) -> None:

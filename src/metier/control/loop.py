@@ -19,6 +19,7 @@ from metier.control.tools import Tools
 from metier.control.world import Clock
 from metier.domain.errors import MetierError, Refusal, chain
 from metier.domain.fleet import Draft, Fleet
+from metier.domain.ids import NodeId
 from metier.domain.job import JobState
 from metier.domain.plan import Plan, Waiting
 from metier.operations.registry import Caller, Operation, View
@@ -88,7 +89,7 @@ class Loop:
 
     def start(self) -> None:
         """Begin the rounds."""
-        self._tools.drivers.notify(lambda host: self._inbox.put(Nudge(host)))
+        self._tools.drivers.notify(self._nudge)
         self._thread.start()
 
     def stop(self) -> None:
@@ -96,6 +97,10 @@ class Loop:
         self._stopping = True
         self._inbox.close()
         self._thread.join()
+        now = self._clock.now()
+        _turn_away(self._inbox.take(now, now))
+        with self._changed:
+            self._changed.notify_all()
         self._jobs.close()
         self._crew.close()
         self._tools.drivers.close()
@@ -113,7 +118,8 @@ class Loop:
         """Carry out a change and return once it is stored; raises MetierError, and then nothing changed."""
         self._rehearse(operation, arguments, caller)
         order = Order(operation, arguments, caller, Future())
-        self._inbox.put(order)
+        if not self._inbox.put(order):
+            raise _ended()
         try:
             return order.reply.result(CHANGE_TIMEOUT_S)
         except TimeoutError as error:
@@ -142,22 +148,29 @@ class Loop:
         self._tools.validate(fleet, draft.changes)
         return draft, answer
 
+    def _nudge(self, host: NodeId) -> None:
+        self._inbox.put(Nudge(host))
+
     # --- the control thread ---
 
     def _run(self) -> None:
         self._schedule.follow(self._fleet, self._fleet.nodes, self._clock.now())
         kept: list[Message] = []
         wake: datetime | None = self._clock.now()
+        is_stored = True
         while True:
             now = self._clock.now()
-            moments = (wake, self._schedule.next_due(), self._crew.next_look(now), now + LONGEST_SLEEP)
-            messages = kept + self._inbox.take(now, min(moment for moment in moments if moment is not None))
+            moments = [wake, self._schedule.next_due(), self._crew.next_look(now), now + LONGEST_SLEEP]
+            # What was due when a round could not be stored is due still: then only the pause counts.
+            until = min(moment for moment in (moments if is_stored else moments[:1]) if moment is not None)
+            messages = kept + self._inbox.take(now, until)
             if self._stopping:
                 _turn_away(messages)
                 return
             now = self._clock.now()
             messages += self._crew.give_up(now)
             finished = self._round(messages, now)
+            is_stored = finished is not None
             wake = finished.wake if finished else now + STORE_PAUSE
             kept = [] if finished else [message for message in messages if not isinstance(message, Order)]
 
@@ -182,12 +195,16 @@ class Loop:
                 message.reply.set_exception(error)
         if error.code == HOLD_LOST:
             self._stopping = True
+            self._inbox.close()
             self._lost()
 
     def _trim(self, now: datetime) -> None:
         if now - self._trimmed_at >= TRIM_EVERY:
             self._trimmed_at = now
-            self._store.trim(JOURNAL_KEPT)
+            try:
+                self._store.trim(JOURNAL_KEPT)
+            except MetierError as error:  # the round itself is stored; an hour later is soon enough
+                log.warning("journal not trimmed", error=chain(error))
 
     def _adopt(self, result: Round, messages: Sequence[Message], now: datetime) -> None:
         before, self._fleet = self._fleet, result.fleet
@@ -247,6 +264,8 @@ class Loop:
 def _turn_away(messages: Sequence[Message]) -> None:
     for message in messages:
         if isinstance(message, Order):
-            message.reply.set_exception(
-                Refusal("the controller is stopping", remedy="try again when it runs")
-            )
+            message.reply.set_exception(_ended())
+
+
+def _ended() -> Refusal:
+    return Refusal("the controller is stopping", remedy="try again when it runs")

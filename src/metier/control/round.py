@@ -43,6 +43,7 @@ class Round:
         replies: Orders and their answers, to be sent once everything is stored.
         nudged: Hosts to be looked at at once.
         wake: When to plan again though nothing arrives.
+        is_rejected: Nothing was planned, so what the plan does not say may still stand.
     """
 
     fleet: Fleet
@@ -53,6 +54,7 @@ class Round:
     replies: list[tuple[Order, Answer | MetierError]] = field(default_factory=list)
     nudged: list[NodeId] = field(default_factory=list)
     wake: datetime | None = None
+    is_rejected: bool = False
 
 
 @dataclass(slots=True)
@@ -182,7 +184,7 @@ def _reject(
 ) -> None:
     """Keep what arrived, do nothing of what was planned, and plan everything anew after a pause."""
     log.error("plan rejected", faults=faults)
-    memory.is_fresh = True
+    memory.is_fresh = result.is_rejected = True
     result.fleet, result.changes = fleet, changes
     result.plan = Plan(findings=(Finding("plan-rejected", "site", "; ".join(faults)),))
     result.wake = now + REJECTED_PAUSE
@@ -215,7 +217,8 @@ def _failed_jobs(fleet: Fleet) -> tuple[Finding, ...]:
 
 def _raise_alerts(result: Round, memory: Memory, now: datetime) -> None:
     draft = result.fleet.edit()
-    for alert, word in memory.alerts.update(draft, result.plan.findings + memory.failed_jobs, now):
+    findings = result.plan.findings + memory.failed_jobs
+    for alert, word in memory.alerts.update(draft, findings, now, is_complete=not result.is_rejected):
         message = f"{alert.code} {word}: {alert.message}"
         result.entries.append(Entry(now, "alert", alert.subject, message, by=alert.code))
     if draft.changes:
@@ -231,9 +234,11 @@ def _joined(first: Changes, second: Changes) -> Changes:
 
 
 def touched_nodes(fleet: Fleet, changes: Changes) -> set[NodeId]:
-    """Return the nodes that changes concern: themselves, as members of a tier, or as a VM's host."""
+    """Return the nodes that changes concern: themselves, by their tier or its image, or as a VM's host."""
     touched: set[NodeId] = {*changes.get(Kind.NODE, {}), *changes.get(Kind.OBSERVED, {})}
-    for tier in changes.get(Kind.TIER, {}):
+    images = changes.get(Kind.IMAGE, {})
+    tiers = {*changes.get(Kind.TIER, {}), *(t.name for t in fleet.tiers.values() if t.image in images)}
+    for tier in tiers:
         touched |= set(fleet.members(tier).values())
     for name in list(touched):
         node = fleet.nodes.get(name)

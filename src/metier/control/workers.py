@@ -55,10 +55,7 @@ class Workers:
         with self._lock:
             self._tasks[task.key] = task
             self._queue.append(task)
-            if self._idle == 0 and self._threads < self._limit:
-                self._threads += 1
-                threading.Thread(target=self._work, name="metier-worker", daemon=True).start()
-            self._lock.notify()
+            self._staff()
 
     def give_up(self, now: datetime) -> list[Task]:
         """Return the tasks whose deadline has passed, once each; their answers will be dropped."""
@@ -69,6 +66,7 @@ class Workers:
                 del self._tasks[task.key]
                 if task.running:
                     self._threads -= 1
+            self._staff()
             return late
 
     def in_flight(self) -> int:
@@ -82,6 +80,13 @@ class Workers:
             self._closed = True
             self._queue.clear()
             self._lock.notify_all()
+
+    def _staff(self) -> None:
+        """Have somebody look at the queue; a thread that was woken counts as idle until it runs."""
+        if len(self._queue) > self._idle and self._threads < self._limit and not self._closed:
+            self._threads += 1
+            threading.Thread(target=self._work, name="metier-worker", daemon=True).start()
+        self._lock.notify()
 
     def _work(self) -> None:
         while (task := self._next()) is not None:
@@ -120,4 +125,4 @@ class Workers:
         self._busy[task.endpoint] -= 1
         if not self._busy[task.endpoint]:
             del self._busy[task.endpoint]
-        self._lock.notify()
+        self._staff()

@@ -60,7 +60,7 @@ def convert(disk: VmdkDisk, descriptor: Path, target: Path, needed: int, progres
         source = pool.submit(content_digest, disk, max(usable_cores() - 1, 1), go_on)
         try:
             progress.begin("converting", needed)
-            QemuImg().convert(descriptor, target, needed, _alive(target, source, progress))
+            QemuImg().convert(descriptor, target, needed, _alive(source, needed, progress))
             _wait(source, progress)
         finally:
             stopped.set()
@@ -68,11 +68,11 @@ def convert(disk: VmdkDisk, descriptor: Path, target: Path, needed: int, progres
     return Converted(source.result(), _stored_bytes(target))
 
 
-def _alive(target: Path, source: "Future[str]", progress: Progress) -> Callable[[], None]:
-    def look() -> None:
+def _alive(source: "Future[str]", needed: int, progress: Progress) -> Callable[[float], None]:
+    def look(part: float) -> None:
         if source.done() and (error := source.exception()) is not None:
             raise error  # a damaged disk need not be converted to its end
-        progress.reach(_stored_bytes(target) if target.exists() else 0)
+        progress.reach(int(part * needed))
         progress.tell()
 
     return look

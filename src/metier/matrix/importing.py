@@ -5,13 +5,14 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from metier.domain.hardware import Requirements
 from metier.domain.image import Disk, Image, Machine
 from metier.drivers.formats.api import Limits, readable
 from metier.drivers.formats.archive import Contents, unpack
 from metier.drivers.formats.archive.unpack import Unpacking
-from metier.drivers.formats.qemu_img import QemuImg
+from metier.drivers.formats.qcow2 import most_bytes
 from metier.drivers.formats.vmdk import VmdkDisk
 from metier.drivers.formats.vmx import VmxMachine
 from metier.matrix import vmware
@@ -24,6 +25,13 @@ from metier.matrix.space import Space
 
 Step = Callable[[str], None]
 """Told before each thing done to the disk; tests die here."""
+
+
+class _Checked(NamedTuple):
+    """An opened disk, and the most that its qcow2 can take."""
+
+    disk: VmdkDisk
+    needed_bytes: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +83,7 @@ class Importer:
 
     def _checked(
         self, archive: str, machine: VmxMachine, contents: Contents, stack: ExitStack, progress: Progress
-    ) -> list[VmdkDisk]:
+    ) -> list[_Checked]:
         """Open the disks and go through their tables, before QEMU gets to see any of them."""
         self.step("check")
         disks = [
@@ -83,22 +91,20 @@ class Importer:
             for disk in vmware.open_disks(archive, machine, contents.files, self.limits)
         ]
         progress.begin("checking", sum(disk.capacity_bytes for disk in disks))
-        data = sum(disk.allocated_bytes(progress.advance) for disk in disks)
-        self.space.require(data, f"convert the disks of {archive}")
-        return disks
+        checked = [_Checked(disk, _room(disk, progress)) for disk in disks]
+        self.space.require(sum(disk.needed_bytes for disk in checked), f"convert the disks of {archive}")
+        return checked
 
     def _converted(
-        self, machine: VmxMachine, disks: Sequence[VmdkDisk], ready: Path, progress: Progress
+        self, machine: VmxMachine, disks: Sequence[_Checked], ready: Path, progress: Progress
     ) -> tuple[Disk, ...]:
-        needed = [self._measured(disk) for disk in disks]
-        self.space.require(sum(size for _, size in needed), "convert the disks")
         converted = []
-        for number, (disk, wanted, (descriptor, size)) in enumerate(
-            zip(disks, machine.disks, needed, strict=True)
-        ):
+        for number, ((disk, needed), wanted) in enumerate(zip(disks, machine.disks, strict=True)):
             self.step(f"convert disk {number}")
             target = ready / f"disk{number}.qcow2"
-            done = convert(disk, descriptor, target, size, progress)
+            descriptor = disk.paths[0].with_suffix(".descriptor")
+            descriptor.write_bytes(disk.descriptor_for_qemu())
+            done = convert(disk, descriptor, target, needed, progress)
             target.chmod(0o444)
             self.step(f"remove the source of disk {number}")
             disk.close()
@@ -116,18 +122,12 @@ class Importer:
             )
         return tuple(converted)
 
-    def _measured(self, disk: VmdkDisk) -> tuple[Path, int]:
-        """Write the descriptor that QEMU is to read, next to the extents, and measure by it."""
-        descriptor = disk.paths[0].with_suffix(".descriptor")
-        descriptor.write_bytes(disk.descriptor_for_qemu())
-        return descriptor, QemuImg().measure(descriptor)
-
     def _described(
         self,
         order: ImportOrder,
         found: VmxMachine,
         contents: Contents,
-        sources: Sequence[VmdkDisk],
+        sources: Sequence[_Checked],
         disks: tuple[Disk, ...],
     ) -> Image:
         machine = Machine(
@@ -137,7 +137,12 @@ class Importer:
             memory_mib=found.memory_mib,
             cpus=found.cpus,
             guest_os=found.guest_os,
-            remarks=(*found.remarks, *vmware.archive_remarks(contents.left_out, contents.files, sources)),
+            remarks=(
+                *found.remarks,
+                *vmware.archive_remarks(
+                    contents.left_out, contents.files, [checked.disk for checked in sources]
+                ),
+            ),
         )
         least = Requirements(memory_mib=order.minimum_memory_mib or found.memory_mib)
         return Image(
@@ -153,6 +158,10 @@ class Importer:
             machine=machine,
             source=_source(order.archive, contents.digest),
         )
+
+
+def _room(disk: VmdkDisk, progress: Progress) -> int:
+    return most_bytes(disk.room_bytes(progress.advance), disk.capacity_bytes)
 
 
 def _source(archive: Path, digest: str) -> str:

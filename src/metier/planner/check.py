@@ -159,10 +159,13 @@ def _keeps_hosts_of_guests(case: _Case, action: Action) -> Iterator[str]:
     if host is None or host.is_virtual or not isinstance(action, _ENDS_A_HOST):
         return
     ordered = host.request is not None or (host.tier is not None and not case.tier_is_active(host))
-    if ordered or host.lifecycle is Lifecycle.STOPPING:
+    was_begun = host.lifecycle is Lifecycle.STOPPING or case.did(host.name, act.StopNode, act.ReleaseNode)
+    if ordered or was_begun:
         return
     has_failed = host.lifecycle is Lifecycle.FAILED or case.did(host.name, act.FailNode)
     is_reboot = has_failed and isinstance(action, act.StopNode) and action.for_reboot
+    if is_reboot and _is_off(case.before, host.name):
+        return
     for guest in case.before.virtual_nodes(host.name):
         if not guest.engaged and not case.did(guest.name, act.DeleteNode, act.EngageNode):
             yield f"{_name(action)} on host {host.name} would end {guest.name}, which is disengaged"

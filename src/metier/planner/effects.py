@@ -288,7 +288,7 @@ def _begin_work(draft: Draft, action: act.Work, now: datetime, action_id: int, e
             node = node if node.lifecycle is Lifecycle.PREPARING else moved(node, Event.PREPARE, now)
             node = replace(node, instance=action.instance)
         case act.StartGuest():
-            node = replace(moved(node, Event.BOOT, now), started_at=now)
+            node = _started(moved(node, Event.BOOT, now), now)
         case act.ShutdownGuest() | act.StopGuest() | act.PowerOff():
             node = replace(node, asked_at=now)
         case _:
@@ -316,7 +316,7 @@ def _done(draft: Draft, action: act.Work, node: Node, outcome: Done, now: dateti
             draft.put_slot(replace(draft.slot(action.slot), instance=action.instance))
             node = moved(node, Event.PREPARED, now)
         case act.StartGuest():
-            node = replace(node, started_at=now)
+            node = _started(node, now)
         case act.RetireGuest():
             if action.discard is not None:
                 _forget_instance(draft, action.discard)
@@ -349,7 +349,7 @@ def _failed(draft: Draft, action: act.Work, node: Node, outcome: Failed, now: da
         case act.PrepareGuest() if outcome.final:
             node = _given_up(node, outcome.reason, now)
         case act.StartGuest():
-            node = replace(moved(node, Event.UNSURE, now), started_at=_unsure_start(outcome, now))
+            node = _started(moved(node, Event.UNSURE, now), _unsure_start(outcome, now))
             node = _given_up(node, outcome.reason, now) if outcome.final else node
         case act.InventoryNode():
             node = replace(moved(node, Event.FAULT, now), problem=outcome.reason)
@@ -358,6 +358,11 @@ def _failed(draft: Draft, action: act.Work, node: Node, outcome: Failed, now: da
         case _:
             pass
     draft.put_node(node)
+
+
+def _started(node: Node, at: datetime) -> Node:
+    """Return `node` as started at `at`, unless an unsure start before it may come true even later."""
+    return replace(node, started_at=at if node.started_at is None else max(at, node.started_at))
 
 
 def _unsure_start(outcome: Failed, now: datetime) -> datetime:

@@ -12,7 +12,7 @@ from metier.domain.node import Node
 from metier.domain.observation import Health, Observed, Power, VmFacts
 from metier.domain.plan import Plan
 from metier.planner.effects import Done, settle
-from metier.planner.plan import decide, plan_of
+from metier.planner.incremental import Planner
 
 ROUNDS = 60
 """More rounds than any orderly change needs: a host tier's activation takes about ten."""
@@ -27,16 +27,18 @@ def foresee(fleet: Fleet, now: datetime) -> Plan:
     the real world adds (time, failures) is not foreseen.
     """
     actions: list[act.Action] = []
+    planner = Planner()
+    planned = planner.plan(fleet, now, None)
     for _ in range(ROUNDS):
-        work = decide(fleet, now)
+        work = planned.work
         if not work.actions:
             break
         actions += work.actions
         now += _STEP
         _carry_out(work.fleet, [action for action in work.actions if isinstance(action, act.Work)], now)
         _look_around(work.fleet, work.actions, now + _STEP / 2)
-        fleet = work.fleet.freeze()
-    return replace(plan_of(decide(fleet, now)), actions=tuple(actions))
+        planned = planner.plan(work.fleet.freeze(), now, work.fleet.changes)
+    return replace(planned.plan, actions=tuple(actions))
 
 
 def _carry_out(draft: Draft, begun: list[act.Work], now: datetime) -> None:

@@ -82,9 +82,9 @@ def test_a_folder_is_copied_with_its_holes(tmp_path: Path) -> None:
     for name, data in FILES.items():
         (folder / name[-40:]).write_bytes(data)
     with (folder / "flat.vmdk").open("wb") as file:
-        file.truncate(4 << 40)
+        file.truncate(1 << 40)
     found = unpacked(folder, tmp_path / "out")
-    assert found.files["flat.vmdk"].stat().st_size == 4 << 40
+    assert found.files["flat.vmdk"].stat().st_size == 1 << 40
     assert found.files["flat.vmdk"].stat().st_blocks == 0
     del found.files["flat.vmdk"]
     assert contents_of(found) == {name[-40:]: data for name, data in FILES.items()}

@@ -76,7 +76,7 @@ def test_too_many_members(tmp_path: Path) -> None:
 def test_a_member_that_claims_ten_terabytes_is_refused_at_its_header(tmp_path: Path) -> None:
     archive = tmp_path / "vm.tar"
     archive.write_bytes(member("disk.vmdk", 10_000_000_000_000).tobuf(tarfile.GNU_FORMAT) + bytes(1024))
-    assert "claims 9.1 TiB, the limit is 8.0 TiB" in refusal(tmp_path, archive).message
+    assert "claims 9.1 TiB, the limit is 2.0 TiB" in refusal(tmp_path, archive).message
 
 
 def test_an_archive_that_unpacks_without_end(tmp_path: Path) -> None:
@@ -200,7 +200,7 @@ DISKS = [
     (archives.descriptor(FLAT).replace(b"parentCID=ffffffff", b"parentCID=zz"), "no hexadecimal number"),
     (
         archives.descriptor('RW 20000000000 FLAT "disk-flat.vmdk" 0'),
-        "it claims 9.3 TiB, the limit is 8.0 TiB",
+        "it claims 9.3 TiB, the limit is 2.0 TiB",
     ),
     (archives.descriptor('RW 128 SPARSE "disk-flat.vmdk"'), "cannot use disk-flat.vmdk: it is no VMDK"),
     (archives.descriptor("a line of no kind"), "a line of no known form"),

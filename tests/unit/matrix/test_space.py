@@ -68,7 +68,7 @@ def test_too_little_room_to_convert_is_refused_before_the_conversion(tmp_path: P
     answers = iter([30 * MIB] * 2 + [20 * MIB] * 9)
     matrix = FolderMatrix(root, space=Space(root, lambda _: next(answers)))
     with pytest.raises(
-        NoSpace, match=r"cannot convert the disks of vm.tgz: it takes 6.0 MiB, and 4.0 MiB is free"
+        NoSpace, match=r"cannot convert the disks of vm.tgz: it takes 6.4 MiB, and 4.0 MiB is free"
     ):
         matrix.import_image(archives.order(archive), lambda step, *_: told.add(step))
     assert told == {"unpacking", "checking"}

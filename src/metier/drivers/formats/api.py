@@ -20,8 +20,9 @@ class Limits:
         members: Members of an archive, wanted or not.
         archive_bytes: What an archive may unpack to, in all.
         disks: Disks of one machine; vSphere allows 256.
-        disk_bytes: What the guest sees of one disk.  Hosted VMware products end at 8 TiB,
-            vSphere at 62: raise it for such a disk.
+        disk_bytes: What the guest sees of one disk.  Newer hosted products write up to 8 TiB and
+            vSphere up to 62; but QEMU looks at every 64 KiB of a claim, if only to find it empty,
+            and takes a minute for 2 TiB.  Raise it for a disk that is really larger.
         extents: Files of one disk; 8 TiB in extents of 2047 MiB are 4,098.
         vmx_bytes: A machine's configuration file.
         descriptor_bytes: A disk's descriptor; QEMU reads no more either.
@@ -30,7 +31,7 @@ class Limits:
     members: int = 10_000
     archive_bytes: int = 16 * _TIB
     disks: int = 256
-    disk_bytes: int = 8 * _TIB
+    disk_bytes: int = 2 * _TIB
     extents: int = 4_200
     vmx_bytes: int = 1 << 20
     descriptor_bytes: int = (1 << 20) - 1

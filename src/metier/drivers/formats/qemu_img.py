@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import re
 import resource
 import shutil
 import subprocess
@@ -12,6 +13,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 from metier.domain.errors import NoSpace, Refusal
+
+_PERCENT = re.compile(rb"\(([0-9]{1,3}\.[0-9]{2})/100%\)")
 
 # How often a caller hears of progress, and may cancel.
 _LOOK_S = 0.1
@@ -33,35 +36,26 @@ class QemuImg:
 
     program: str = "qemu-img"
 
-    def measure(self, descriptor: Path) -> int:
-        """Return how many bytes a qcow2 disk of this VMDK's content takes at most.
-
-        Raises:
-            Refusal: QEMU cannot read it.
-        """
-        arguments = ["measure", "--output=json", "-O", "qcow2", _source(descriptor)]
-        answer = json.loads(self._run(arguments, descriptor.parent, 0, lambda: None))
-        return int(answer["required"])
-
-    def convert(self, descriptor: Path, target: Path, needed: int, alive: Callable[[], None]) -> None:
+    def convert(self, descriptor: Path, target: Path, needed: int, alive: Callable[[float], None]) -> None:
         """Write the content of a VMDK into a new qcow2 disk; holes stay holes.
 
         Args:
             descriptor: Of our own writing, next to its extents; see `VmdkDisk.descriptor_for_qemu`.
             target: Does not exist yet.
-            needed: What `measure` said.
-            alive: Called several times a second; what it raises ends the conversion.
+            needed: The most bytes that the target can take.
+            alive: Called several times a second with the part that is done, from 0 to 1; what it
+                raises ends the conversion.
 
         Raises:
             Refusal: QEMU cannot read the disk.
             NoSpace: The disk became full.
         """
         # -W: in any order, which means nothing to a new file and keeps more requests in flight.
-        arguments = ["convert", "-q", "-O", "qcow2", "-o", "lazy_refcounts=off,compat=1.1"]
+        arguments = ["convert", "-p", "-O", "qcow2", "-o", "lazy_refcounts=off,compat=1.1"]
         arguments += ["-W", "-m", "8", _source(descriptor), _plain(target)]
         self._run(arguments, descriptor.parent, needed, alive)
 
-    def _run(self, arguments: Sequence[str], folder: Path, size: int, alive: Callable[[], None]) -> str:
+    def _run(self, arguments: Sequence[str], folder: Path, size: int, alive: Callable[[float], None]) -> None:
         with _in_memory("errors") as errors, _in_memory("answers") as answers:
             with self._started(
                 [*_guard(), self._path(), *arguments], folder, size, answers, errors
@@ -70,13 +64,11 @@ class QemuImg:
                     with contextlib.suppress(subprocess.TimeoutExpired):
                         process.wait(_LOOK_S)
                         break
-                    alive()
+                    alive(_part_done(answers.fileno()))
             status = process.returncode
             errors.seek(0)
-            answers.seek(0)
-            if status == 0:
-                return answers.read(1 << 20).decode("utf-8", "replace")
-            raise _failure(arguments[0], status, errors.read(4096).decode("utf-8", "replace"), folder)
+            if status != 0:
+                raise _failure(arguments[0], status, errors.read(4096).decode("utf-8", "replace"), folder)
 
     def _path(self) -> str:
         path = shutil.which(self.program)
@@ -102,6 +94,13 @@ class QemuImg:
         finally:
             process.kill()
             process.wait()
+
+
+def _part_done(answers: int) -> float:
+    """Return the last of the percentages that qemu-img prints, as a part of one."""
+    tail = os.pread(answers, 64, max(os.fstat(answers).st_size - 64, 0))
+    told = _PERCENT.findall(tail)
+    return min(float(told[-1]) / 100, 1.0) if told else 0.0
 
 
 def _in_memory(name: str) -> BinaryIO:

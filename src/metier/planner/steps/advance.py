@@ -35,13 +35,12 @@ def is_off(work: Work, node: Node, since: datetime | None) -> bool:
 
 
 def _booting(work: Work, node: Node) -> None:
-    since = node.started_at or node.since
     power, at = power_seen(work.fleet, node)
-    fresh = at is not None and since is not None and at > since
+    is_on = power is Power.ON and _is_after(at, node.since)
     limit_s = BOOT_S if node.is_virtual else HOST_BOOT_S
-    if node.is_virtual and fresh and power is Power.OFF:
+    if node.is_virtual and is_off(work, node, node.started_at or node.since):
         _fail(work, node, Event.FAULT, "it went off while it was being started")
-    elif (fresh and power is Power.ON) if node.is_virtual else _vmm_answers(work, node):
+    elif is_on if node.is_virtual else _vmm_answers(work, node):
         _advance(work, node, Event.BOOTED, "it is seen on", _own_rule(node))
     elif _is_late(work, node, limit_s):
         _fail(work, node, Event.TIMED_OUT, f"it was not seen on within {limit_s} s of its start")

@@ -167,14 +167,17 @@ def _misplaced_guest(work: Work, node: Node) -> None:
 
 def _stopping_guest(work: Work, node: Node) -> None:
     host = work.fleet.host_of(node)
-    if is_off(work, node, node.started_at or node.since):
-        if has_spent_instance(work, node):
-            _retire(work, node)
+    is_down = is_off(work, node, node.started_at or node.since)
+    if is_down and not has_spent_instance(work, node):
+        return
+    if host is None or work.fleet.seen(host.name).vmm_reachable is False:
+        what = "cleaned" if is_down else "stopped"
+        why = f"{node.name} cannot be {what}: its host {node.host} does not answer"
+        work.wait(about_tier_of(node), why, "R-RELEASE-2" if is_down else "R-FENCE-1")
+    elif is_down:
+        _retire(work, node)
     elif _is_gone(work, node):
         work.wait(about_tier_of(node), f"the VM of {node.name} is gone from {node.host}", "R-DRIFT-1")
-    elif host is None or work.fleet.seen(host.name).vmm_reachable is False:
-        why = f"{node.name} cannot be stopped: its host {node.host} does not answer"
-        work.wait(about_tier_of(node), why, "R-FENCE-1")
     elif node.stop_by is None or work.now >= node.stop_by:
         _cut_off(work, node)
     else:

@@ -104,6 +104,8 @@ def _running_host(work: Work, node: Node) -> None:
 
 
 def _stopping_host(work: Work, node: Node) -> None:
+    if is_off(work, node, node.started_at):
+        return
     in_order = node.request is Request.SHUTDOWN or (node.request is None and not is_rebooting(node))
     if in_order and _waits_for_guests(work, node):
         return

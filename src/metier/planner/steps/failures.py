@@ -8,7 +8,7 @@ from metier.domain.lifecycle import Lifecycle
 from metier.domain.matching import host_obstacle
 from metier.domain.node import Node, Place
 from metier.domain.tier import Tier, TierState, Trouble
-from metier.planner.steps.advance import healthy_guests, may_be_switched_off
+from metier.planner.steps.advance import healthy_guests, is_off, may_be_switched_off
 from metier.planner.work import Work, about_node, about_tier, about_tier_of
 
 STORM_LEAST = 3
@@ -98,7 +98,9 @@ def _look_again_after_window(work: Work, node: Node) -> None:
 
 
 def _is_needed(work: Work, host: Node) -> bool:
-    """Say whether something on a failed host would be lost by a reboot."""
+    """Say whether something on a failed host would be lost by a reboot; on one that is off nothing is."""
+    if is_off(work, host, host.started_at):
+        return False
     return bool(healthy_guests(work, host)) or any(
         not guest.engaged for guest in work.fleet.virtual_nodes(host.name)
     )

@@ -25,7 +25,7 @@ SHAPE = Shape(
         PlacedDisk("scsi", "sdb", "virtio-scsi"),
         PlacedDisk("ide", "hda"),
     ),
-    "ide",
+    PlacedDisk("ide", "hdd"),
     ("vmxnet3",),
 )
 MEDIA = Media(("/srv/vms/a", "/srv/vms/b", "/srv/vms/c"), "/srv/vms/seed.iso")

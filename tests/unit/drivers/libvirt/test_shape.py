@@ -42,17 +42,19 @@ def test_what_the_host_has_is_honoured_without_a_word() -> None:
     given = shape(a_disk("scsi", "lsilogic"), a_disk("ide"), nics=("vmxnet3", "e1000"), count=2)
     assert given.disks == (PlacedDisk("scsi", "sda", "lsilogic"), PlacedDisk("ide", "hda"))
     assert given.nics == ("vmxnet3", "e1000")
-    assert (given.machine, given.cdrom_bus, given.remarks) == ("pc", "ide", ())
+    assert (given.machine, given.cdrom, given.remarks) == ("pc", PlacedDisk("ide", "hdd"), ())
 
 
 def test_uefi_keeps_the_cdrom_that_every_guest_can_read() -> None:
     given = shape(a_disk("sata"), firmware="uefi")
-    assert (given.machine, given.firmware, given.cdrom_bus, given.remarks) == ("pc", "uefi", "ide", ())
+    assert (given.machine, given.firmware, given.remarks) == ("pc", "uefi", ())
+    assert given.cdrom == PlacedDisk("ide", "hdd")
 
 
 def test_uefi_starts_from_a_controller_that_its_firmware_knows() -> None:
     given = shape(a_disk("scsi", "vmpvscsi"), a_disk("scsi", "lsilogic"), firmware="uefi")
     assert [disk.controller for disk in given.disks] == ["virtio-scsi", "lsilogic"]
+    assert given.cdrom == PlacedDisk("scsi", "sdz", "virtio-scsi")
     assert given.remarks == ("UEFI here does not start from a vmpvscsi controller; disk 1 is on virtio-scsi",)
 
 

@@ -162,8 +162,8 @@ def _from_folder(folder: Path, order: Unpacking) -> Contents:
 
 
 def _refuse_size(name: str, size: int, archive: str, limits: Limits) -> None:
-    # A flat extent may hold a whole disk; no other file of a VM is larger.
-    most = limits.disk_bytes if name.lower().endswith(".vmdk") else limits.vmx_bytes
+    # One file may hold a whole disk, and a 64th of its size in tables, which is plenty.
+    most = limits.disk_bytes * 65 // 64 if name.lower().endswith(".vmdk") else limits.vmx_bytes
     if size > most:
         claim = f"claims {in_words(size)}, the limit is {in_words(most)}"
         raise Refusal(f"cannot take {archive}: its member {name!r} {claim}")

@@ -54,13 +54,16 @@ class VmdkDisk:
         """Return a descriptor of our own writing; its extents are named as the files on disk are."""
         return canonical(self._lines)
 
-    def allocated_bytes(self, advance: Callable[[int], None]) -> int:
-        """Check all tables and return how much data there is; `advance` gets guest bytes gone through.
+    def room_bytes(self, advance: Callable[[int], None]) -> int:
+        """Check all tables and return the room that the data takes in whole blocks.
+
+        `advance` gets guest bytes gone through.
 
         Raises:
             Refusal: A file is damaged or cut short.
         """
-        return sum(extent.allocated_bytes(advance) for extent in self._extents)
+        found = sum(extent.room_bytes(advance) for extent in self._extents)
+        return min(found, self.capacity_bytes + BLOCK_BYTES)
 
     def blocks(self, start: int, stop: int) -> Iterator[tuple[int, bytes]]:
         """Yield the blocks that may hold more than zeros, as `BlockReader` says."""

@@ -5,6 +5,7 @@ import os
 from collections.abc import Callable
 
 from metier.domain.errors import Refusal
+from metier.drivers.formats.api import BLOCK_BYTES
 
 
 class FlatExtent:
@@ -22,12 +23,12 @@ class FlatExtent:
                 remedy="copy or export it again",
             )
 
-    def allocated_bytes(self, advance: Callable[[int], None]) -> int:
-        """Return how much data there is; `advance` gets guest bytes gone through."""
+    def room_bytes(self, advance: Callable[[int], None]) -> int:
+        """Return the room that the data takes in whole blocks; `advance` gets guest bytes gone through."""
         total = at = 0
         while (begin := self.next_data(at)) < self.size_bytes:
             end = self._seek(begin, os.SEEK_HOLE)
-            total += end - begin
+            total += end - begin + 2 * BLOCK_BYTES
             advance(end - at)
             at = end
         advance(self.size_bytes - at)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from metier.domain.errors import Refusal
+from metier.drivers.formats.api import BLOCK_BYTES
 from metier.drivers.formats.vmdk.descriptor import SECTOR_BYTES
 
 MAGIC = b"KDMV"
@@ -136,8 +137,10 @@ class SparseExtent:
         self._table: Callable[[int], array[int]] = lru_cache(maxsize=64)(self._read_table)
         self._table_span = _ENTRIES * header.grain_bytes
 
-    def allocated_bytes(self, advance: Callable[[int], None]) -> int:
-        """Walk all tables and return how much data there is; `advance` gets guest bytes gone through.
+    def room_bytes(self, advance: Callable[[int], None]) -> int:
+        """Walk all tables and return the room that the data takes in whole blocks.
+
+        `advance` gets guest bytes gone through.
 
         Raises:
             Refusal: A grain lies outside the file, or more grains than the file can hold.
@@ -150,7 +153,8 @@ class SparseExtent:
                 if least > self._file_bytes:
                     raise Refusal(f"cannot read {self.name}: its grains overlap: it has no room for so many")
             advance(self._table_span)
-        return grains * self.grain_bytes
+        # A small grain may be alone in its block; an extent may begin and end within one.
+        return grains * max(self.grain_bytes, BLOCK_BYTES) + 2 * BLOCK_BYTES
 
     def next_data(self, at: int) -> int:
         """Return the first place from `at` on where a grain may be."""

@@ -39,6 +39,8 @@ class Connection:
         self._changes = threading.Semaphore(MAX_CHANGES)
         self._reads = threading.Semaphore(MAX_READS)
         self._line: Line | None = None
+        self._spare_lock = threading.Lock()
+        self._spare: Any | None = None
         self._closed = False
         self._watchers: list[Callable[[], None]] = []
 
@@ -71,14 +73,26 @@ class Connection:
 
     @contextmanager
     def another(self, attempt: Attempt) -> Iterator[Any]:
-        """Open one more connection, for a long transfer that is not to hold up the others."""
-        connection = self._dialled(attempt)
+        """Have one more connection for oneself, for a transfer: it holds up nobody, and nobody it.
+
+        One that was used without trouble is kept for the next transfer.
+        """
+        with self._spare_lock:
+            spare, self._spare = self._spare, None
+        if spare is not None and not _answers(spare):
+            _close(spare)
+            spare = None
+        connection = self._dialled(attempt) if spare is None else spare
         try:
             with translated(attempt, connection):
                 yield connection
-        finally:
-            with suppress(libvirt.libvirtError):
-                connection.close()
+        except BaseException:  # whatever it is, the connection may be amid something
+            _close(connection)
+            raise
+        with self._spare_lock:
+            surplus, self._spare = (connection, None) if self._closed else (self._spare, connection)
+        if surplus is not None:
+            _close(surplus)
 
     def watch(self, changed: Callable[[], None]) -> None:
         """Call `changed` on every change of power on the host and when the connection is lost."""
@@ -95,6 +109,10 @@ class Connection:
             line, self._line = self._line, None
             if line is not None:
                 line.hang_up()
+        with self._spare_lock:
+            spare, self._spare = self._spare, None
+        if spare is not None:
+            _close(spare)
 
     def _connected(self, attempt: Attempt) -> Line:
         """Return a connection that has just answered."""
@@ -139,3 +157,8 @@ def _answers(connection: Any) -> bool:
     except libvirt.libvirtError:
         return False
     return True
+
+
+def _close(connection: Any) -> None:
+    with suppress(libvirt.libvirtError):
+        connection.close()

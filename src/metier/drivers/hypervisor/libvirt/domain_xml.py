@@ -23,7 +23,7 @@ KEPT = (
 )
 # A narrow SCSI bus has eight places, and the controller takes one.
 _SCSI_DISKS = 7
-BARE = Shape(machine="pc", firmware="bios", disks=(), cdrom_bus="ide", nics=())
+BARE = Shape(machine="pc", firmware="bios", disks=(), cdrom=PlacedDisk("ide", "hdd"), nics=())
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,21 +129,19 @@ def _os(shape: Shape, media: Media) -> ET.Element:
 
 def _devices(frame: Frame, shape: Shape, media: Media) -> ET.Element:
     devices = ET.Element("devices")
-    seats = _scsi_seats(shape.disks)
+    seats = _scsi_seats((*shape.disks, shape.cdrom))
     controllers = list(dict.fromkeys(seat.controller for seat in seats.values()))
     for index, (model, _) in enumerate(controllers):
         ET.SubElement(devices, "controller", {"type": "scsi", "index": str(index), "model": model})
     for order, (disk, path) in enumerate(zip(shape.disks, media.disks, strict=True), 1):
-        element = _disk(devices, "disk", "qcow2", path, disk.bus, disk.target)
+        element = _disk(devices, "disk", "qcow2", path, disk)
         # The image's order, whatever the buses: the first disk is the one that it starts from.
         ET.SubElement(element, "boot", {"order": str(order)})
-        if disk.target in seats:
-            seat = seats[disk.target]
-            element.append(_scsi_address(seat, controllers.index(seat.controller)))
+        _seat(element, seats.get(disk.target), controllers)
     if media.seed is not None:
-        taken = {disk.target for disk in shape.disks}
-        cdrom = _disk(devices, "cdrom", "raw", media.seed, shape.cdrom_bus, _cdrom_target(shape, taken))
+        cdrom = _disk(devices, "cdrom", "raw", media.seed, shape.cdrom)
         ET.SubElement(cdrom, "readonly")
+        _seat(cdrom, seats.get(shape.cdrom.target), controllers)
     for number, nic in enumerate(frame.nics):
         devices.append(_interface(nic, shape.nics[number] if number < len(shape.nics) else "virtio"))
     _consoles(devices, has_vnc=frame.has_vnc)
@@ -169,6 +167,11 @@ def _scsi_seats(disks: tuple[PlacedDisk, ...]) -> dict[str, _Seat]:
     return seats
 
 
+def _seat(element: ET.Element, seat: _Seat | None, controllers: list[tuple[str, int]]) -> None:
+    if seat is not None:
+        element.append(_scsi_address(seat, controllers.index(seat.controller)))
+
+
 def _scsi_address(seat: _Seat, controller: int) -> ET.Element:
     # libvirt counts the disks of a parallel bus by unit, those of all others by target.
     target, unit = (0, seat.place) if seat.controller[0] == "lsilogic" else (seat.place, 0)
@@ -176,24 +179,15 @@ def _scsi_address(seat: _Seat, controller: int) -> ET.Element:
     return ET.Element("address", address | {"target": str(target), "unit": str(unit)})
 
 
-def _disk(devices: ET.Element, device: str, form: str, path: str, bus: str, target: str) -> ET.Element:
+def _disk(devices: ET.Element, device: str, form: str, path: str, place: PlacedDisk) -> ET.Element:
     disk = ET.SubElement(devices, "disk", {"type": "file", "device": device})
     driver = {"name": "qemu", "type": form}
     if device == "disk":
         driver["discard"] = "unmap"
     ET.SubElement(disk, "driver", driver)
     ET.SubElement(disk, "source", {"file": path})
-    ET.SubElement(disk, "target", {"dev": target, "bus": bus})
+    ET.SubElement(disk, "target", {"dev": place.target, "bus": place.bus})
     return disk
-
-
-def _cdrom_target(shape: Shape, taken: set[str]) -> str:
-    prefix = "hd" if shape.cdrom_bus == "ide" else "sd"
-    names = (
-        f"{prefix}{letter}"
-        for letter in reversed("abcdefghijklmnopqrstuvwxyz"[: 4 if prefix == "hd" else 26])
-    )
-    return next(name for name in names if name not in taken)
 
 
 def _interface(nic: Nic, model: str) -> ET.Element:

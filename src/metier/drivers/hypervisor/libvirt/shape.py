@@ -45,6 +45,7 @@ _DEFAULT_SCSI = "lsilogic"
 # One IDE controller has four places, and the CD-ROM takes one.
 _MAX_IDE_DISKS = 3
 MAX_DISKS = 26
+_LETTERS = "abcdefghijklmnopqrstuvwxyz"
 # UEFI too: on q35 a CD-ROM needs AHCI, which the kernels of cloud images lack, so they would miss their seed.
 MACHINE = "pc"
 
@@ -68,7 +69,7 @@ class Shape:
 
     Attributes:
         machine: libvirt's machine type.
-        cdrom_bus: A bus for the seed's CD-ROM that the machine type has.
+        cdrom: Where the seed's CD-ROM is, if the guest gets one.
         nics: One model per interface.
         local_time: The guest expects its clock to show local time.
         remarks: What of the image cannot be honoured here, one sentence each.
@@ -77,7 +78,7 @@ class Shape:
     machine: str
     firmware: str
     disks: tuple[PlacedDisk, ...]
-    cdrom_bus: str
+    cdrom: PlacedDisk
     nics: tuple[str, ...]
     local_time: bool = False
     remarks: tuple[str, ...] = ()
@@ -96,11 +97,12 @@ def shape_for(machine: Machine, nic_count: int, offers: Offers, *, has_uefi: boo
     def has(kind: str, model: str) -> bool:
         return offers(MACHINE, kind, model)
 
+    disks = _startable(_disks(machine.disks, has, remarks), firmware, has, remarks)
     return Shape(
         machine=MACHINE,
         firmware=firmware,
-        disks=_startable(_disks(machine.disks, has, remarks), firmware, has, remarks),
-        cdrom_bus="ide",
+        disks=disks,
+        cdrom=_cdrom(disks, firmware),
         nics=_nics(machine.nic_models, nic_count, has, remarks),
         local_time=machine.guest_os.lower().startswith("win"),
         remarks=tuple(remarks),
@@ -147,6 +149,18 @@ def _startable(
         f"UEFI here does not start from a {disks[0].controller} controller; disk 1 is on virtio-scsi"
     )
     return (disks[0]._replace(controller="virtio-scsi"), *disks[1:])
+
+
+def _cdrom(disks: tuple[PlacedDisk, ...], firmware: str) -> PlacedDisk:
+    """Return where the seed goes: by UEFI on the SCSI bus that the guest starts from, for it reads that one.
+
+    Kernels of cloud images were seen to find no IDE CD-ROM after UEFI firmware.
+    """
+    taken = {disk.target for disk in disks}
+    if firmware == "uefi" and disks and disks[0].bus == "scsi":
+        free = next(name for name in (f"sd{letter}" for letter in _LETTERS[::-1]) if name not in taken)
+        return PlacedDisk("scsi", free, disks[0].controller)
+    return PlacedDisk("ide", next(name for name in ("hdd", "hdc", "hdb", "hda") if name not in taken))
 
 
 def _bus(

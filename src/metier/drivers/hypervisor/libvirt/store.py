@@ -38,7 +38,7 @@ class Store:
 
     Args:
         connection: libvirt's, for all that is short.
-        another: Opens one more connection, for a long transfer.
+        another: Opens one more connection, for a transfer.
         place: Whose store it is.
         attempt: The call that it is used for.
     """
@@ -170,8 +170,8 @@ class Store:
     def put_seed(self, number: int, content: bytes) -> str:
         """Write the personality of VM `number` anew, and return its path on the host."""
         name = _seed_name(number)
-        with self._alone("seeds"):
-            pool = self._pool("seeds")
+        with self._alone("seeds"), self._another(self._attempt) as connection:
+            pool = Pool(connection, self._place, "seeds", self._attempt)
             pool.delete(name)
             pool.upload(name, io.BytesIO(content), len(content), _OWN_MODE)
         return f"{self._place.folder('seeds')}/{name}"
