@@ -51,7 +51,13 @@ def serve(state: Path, listen: Listen | None = None) -> None:
     loop.start()
     try:
         tokens = TokenFile(state / TOKENS)
-        parts = Parts(OPERATIONS, uploads=state / UPLOADS, tokens=tokens)
+        parts = Parts(
+            OPERATIONS,
+            uploads=state / UPLOADS,
+            tokens=tokens,
+            figures=loop.figures,
+            is_ready=loop.is_ready,
+        )
         serve_api(build_app(loop, tokens.authenticate, parts), state, listen or Listen())
     finally:
         loop.stop()

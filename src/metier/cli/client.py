@@ -11,8 +11,8 @@ from urllib.parse import quote, urlencode
 
 from metier.cli.failure import UNREACHABLE, Failure, answered
 from metier.cli.local import LocalConnection, LocalResponse
-from metier.cli.paths import ROOT
 from metier.cli.state import Local, Remote
+from metier.operations.paths import ROOT
 
 if TYPE_CHECKING:
     from http.client import HTTPConnection, HTTPResponse

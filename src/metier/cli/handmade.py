@@ -11,8 +11,8 @@ import click
 from metier.cli.commands import output_option, state_option
 from metier.cli.failure import Failure, wrong_usage
 from metier.cli.output import emit, list_text, row_text
-from metier.cli.paths import ROOT
 from metier.cli.session import session_of
+from metier.operations.paths import ROOT
 
 # What is built here is told in sentences, or as JSON for programs.
 _LAB_FORMS = ("text", "json")
@@ -199,7 +199,7 @@ def token_create(ctx: click.Context, common_output: str, name: str) -> None:
 def token_delete(ctx: click.Context, common_output: str, name: str) -> None:
     """Forget a token: whoever uses it is refused from now on."""
     from metier.cli.client import Request
-    from metier.cli.paths import Location
+    from metier.operations.paths import Location
 
     where = Location("DELETE", "/tokens/{name}", None, has_body=False)
     done = session_of(ctx).client().ask(Request("DELETE", where.filled(name))).value

@@ -7,6 +7,8 @@ from typing import Any, TextIO
 
 import click
 
+from metier.operations.paths import row_name
+
 Row = Mapping[str, Any]
 FORMS = ("table", "wide", "json", "yaml", "name")
 
@@ -28,12 +30,6 @@ _COLOURS = {
 }
 _COLOURED = frozenset({"status", "state", "severity", "health"})
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
-
-
-def row_name(row: Row) -> str:
-    """Return what names a row: `NAME`, `NAME@VERSION` or its id."""
-    name = row.get("name", row.get("id", ""))
-    return f"{name}@{row['version']}" if "name" in row and row.get("version") is not None else str(name)
 
 
 def list_text(rows: Sequence[Row], columns: Sequence[str], form: str, stream: TextIO) -> str:

@@ -14,9 +14,9 @@ from metier.cli.client import Client, Request
 from metier.cli.failure import Failure, in_json, in_words
 from metier.cli.output import emit, list_text, printable, row_text, table
 from metier.cli.parameters import given
-from metier.cli.paths import location
 from metier.cli.session import Session, accepted, tell, warn
 from metier.cli.waiting import Progress, Wait
+from metier.operations.paths import location
 
 if TYPE_CHECKING:
     from metier.operations.registry import Operation

@@ -9,7 +9,7 @@ from typing import Any
 from metier.cli.client import Client, Request
 from metier.cli.failure import Failure, timed_out
 from metier.cli.output import printable, size, terminal_width
-from metier.cli.paths import ROOT
+from metier.operations.paths import ROOT
 
 _FINAL = frozenset(("done", "failed", "cancelled"))
 # The controller answers at once when something changes; these only bound one request.

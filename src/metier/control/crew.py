@@ -63,6 +63,10 @@ class Crew:
         busy = self._hands.in_flight() or self._eyes.in_flight()
         return now + CHECK_DEADLINES if busy else None
 
+    def in_flight(self) -> int:
+        """Return how many actions are being carried out."""
+        return self._hands.in_flight()
+
     def close(self) -> None:
         """Begin nothing more."""
         self._hands.close()

@@ -1,7 +1,7 @@
 """The control thread: observe, plan, check, store, execute, again; woken by time or by a message."""
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from datetime import datetime, timedelta
 from typing import Any
@@ -83,6 +83,8 @@ class Loop:
         self._lost = lost
         self._trimmed_at = clock.now()
         self._stopping = False
+        self._rounds = 0
+        self._round_s = 0.0
         self._thread = threading.Thread(target=self._run, name="metier-control", daemon=True)
 
     # --- the Controller protocol: called from any thread ---
@@ -105,6 +107,14 @@ class Loop:
         self._crew.close()
         self._tools.drivers.close()
         self._store.close()
+
+    def is_ready(self) -> bool:
+        """Say whether a round was finished, and the loop still runs."""
+        return self._rounds > 0 and self._thread.is_alive()
+
+    def figures(self) -> Mapping[str, float]:
+        """Return what the loop measured of itself."""
+        return {"rounds": self._rounds, "round_seconds": self._round_s, "in_flight": self._crew.in_flight()}
 
     def fleet(self) -> Fleet:
         """Return the last finished snapshot."""
@@ -170,6 +180,8 @@ class Loop:
             now = self._clock.now()
             messages += self._crew.give_up(now)
             finished = self._round(messages, now)
+            self._rounds += 1
+            self._round_s = (self._clock.now() - now).total_seconds()
             is_stored = finished is not None
             wake = finished.wake if finished else now + STORE_PAUSE
             kept = [] if finished else [message for message in messages if not isinstance(message, Order)]

@@ -351,7 +351,9 @@ class Draft(Fleet):
         self._put(Kind.SLOT, slot, record)
 
     def _stamped(self, record: _Record) -> _Record:
-        return replace(record, generation=self.generation) if self._stamp else record
+        if not self._stamp or record.generation == self.generation:
+            return record
+        return replace(record, generation=self.generation)
 
     def _put(self, kind: Kind, key: Any, record: Any) -> None:
         table = self._own(_FIELDS[kind])

@@ -14,7 +14,7 @@ from metier.lab.waiting import wait_until
 START_TIMEOUT_S = 60.0
 STOP_TIMEOUT_S = 30.0
 
-# By systemd's protocol the socket is file 3, and the process that takes it over finds its own number beside it.
+# By systemd's protocol the socket is file 3, and who takes it over finds its own number beside it.
 _HAND_OVER = """\
 import os, sys
 os.dup2(int(sys.argv[1]), 3)

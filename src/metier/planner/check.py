@@ -25,18 +25,22 @@ class _Case:
     Attributes:
         earlier: What the plan did before the action in hand, by node.
         lifted: Fences the plan has lifted so far, by slot and earlier holder.
+        given: Instances the plan has given out so far, with the node of each.
     """
 
     before: Fleet
     after: Fleet
     earlier: dict[NodeId, list[Action]] = field(default_factory=dict)
     lifted: set[tuple[SlotId, NodeId]] = field(default_factory=set)
+    given: dict[str, NodeId] = field(default_factory=dict)
 
     def remember(self, action: Action) -> None:
         """Put the action in hand behind us."""
         self.earlier.setdefault(action.node, []).append(action)
         if isinstance(action, act.LiftFence):
             self.lifted.add((action.slot, action.node))
+        if isinstance(action, act.PrepareGuest):
+            self.given[action.instance.id] = action.node
 
     def did(self, node: NodeId, *kinds: type[Action]) -> bool:
         """Say whether the plan has done one of `kinds` to `node` so far."""
@@ -323,10 +327,8 @@ def _gives_an_instance_one_node(case: _Case, action: Action) -> Iterator[str]:
         yield f"{action.node} is prepared for slot {action.slot}, which it does not fill"
     if node is not None and instance.store != node.host:
         yield f"instance {instance.id} lies on {instance.store}, out of reach of {action.node}"
-    for name, earlier in case.earlier.items():
-        for other in earlier:
-            if isinstance(other, act.PrepareGuest) and other.instance.id == instance.id:
-                yield f"instance {instance.id} is given to both {name} and {action.node}"
+    if instance.id in case.given:
+        yield f"instance {instance.id} is given to both {case.given[instance.id]} and {action.node}"
 
 
 def _keeps_to_the_brake(case: _Case, action: Action) -> Iterator[str]:

@@ -6,7 +6,7 @@ functions, so that what is foreseen is what happens.
 
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import assert_never
+from typing import Any, assert_never
 
 from metier.domain import actions as act
 from metier.domain.errors import Bug
@@ -130,9 +130,9 @@ def recover(draft: Draft, node: Node, now: datetime) -> None:
     draft.put_node(node)
 
 
-def moved(node: Node, event: Event, now: datetime) -> Node:
-    """Return `node` after `event`; raises Bug if its lifecycle has no such arrow."""
-    return replace(node, lifecycle=after(node.lifecycle, event), since=now)
+def moved(node: Node, event: Event, now: datetime, **fields: Any) -> Node:
+    """Return `node` after `event`, with `fields` replaced; raises Bug if its lifecycle has no such arrow."""
+    return replace(node, lifecycle=after(node.lifecycle, event), since=now, **fields)
 
 
 # --- decisions ---------------------------------------------------------------
@@ -202,7 +202,8 @@ def _seen_hardware(draft: Draft, node: Node) -> Hardware | None:
 
 def _allocate(draft: Draft, action: act.AllocateNode, node: Node) -> None:
     placement = Placement(Place.TIER, action.slot.tier, action.slot.number)
-    draft.put_node(replace(node, placement=placement, promised=None, retry=None))
+    generation = draft.generation
+    draft.put_node(replace(node, placement=placement, promised=None, retry=None, generation=generation))
     draft.put_slot(replace(draft.slot(action.slot), node=node.name))
 
 
@@ -285,15 +286,17 @@ def _begin_work(draft: Draft, action: act.Work, now: datetime, action_id: int, e
             node = moved(node, Event.BOOT, now) if _is_to_serve(draft, node) else node
             node = replace(node, started_at=now)
         case act.PrepareGuest():
-            node = node if node.lifecycle is Lifecycle.PREPARING else moved(node, Event.PREPARE, now)
-            node = replace(node, instance=action.instance)
+            if node.lifecycle is Lifecycle.PREPARING:
+                node = replace(node, instance=action.instance)
+            else:
+                node = moved(node, Event.PREPARE, now, instance=action.instance)
         case act.StartGuest():
             node = _started(moved(node, Event.BOOT, now), now)
         case act.ShutdownGuest() | act.StopGuest() | act.PowerOff():
             node = replace(node, asked_at=now)
         case _:
             pass
-    draft.put_node(replace(node, pending=pending))
+    draft.put_node(replace(node, pending=pending, generation=draft.generation))
 
 
 def _is_to_serve(draft: Draft, node: Node) -> bool:

@@ -102,6 +102,12 @@ class Work:
         """Say that something is wanted that no action can bring nearer now."""
         self._about(subject).waiting.append(Waiting(subject.name, why, rule))
 
+    def wait_with_tier(self, node: Node, why: str, rule: str) -> None:
+        """Say it of `node`, and of its tier if it is in one: whoever asks for either reads it."""
+        self.wait(about_node(node), why, rule)
+        if node.tier is not None:
+            self.wait(Subject(node.tier, node=node.name), why, rule)
+
     def find(self, code: str, subject: Subject, message: str) -> None:
         """Say that a problem stands."""
         self._about(subject).findings.append(Finding(code, subject.name, message))
@@ -170,11 +176,6 @@ def about_tier(tier: Tier) -> Subject:
 def about_node(node: Node) -> Subject:
     """Say it of a node, in planning that node."""
     return Subject(node.name, node=node.name)
-
-
-def about_tier_of(node: Node) -> Subject:
-    """Say it of a member's tier, or of the node where it is in none, in planning that node."""
-    return Subject(node.tier or node.name, node=node.name)
 
 
 def about_guest(guest: Node, host: Node) -> Subject:

@@ -1,7 +1,7 @@
 """The API: one route for each operation, and the few that are not operations."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from starlette.responses import PlainTextResponse, Response
 
 from metier import __version__
 from metier.domain.errors import Bug
+from metier.operations.paths import ROOT, Location, location
 from metier.operations.registry import OPERATIONS, Controller, Form, Operation
 from metier.web import errors
 from metier.web.changes import Changes
@@ -22,7 +23,6 @@ from metier.web.events import EventsEndpoint
 from metier.web.gate import Gate
 from metier.web.identity import Authenticate, TokenFile
 from metier.web.metrics import CONTENT_TYPE, Figures, SiteMetrics
-from metier.web.paths import ROOT, Location, location
 from metier.web.reading import Reader
 from metier.web.tokens import add_token_routes
 from metier.web.uploads import Uploads, add_upload_route
@@ -106,7 +106,7 @@ def _add_route(app: FastAPI, desk: Desk, operation: Operation, where: Location) 
     )
     if where.method == "GET" and operation.form is Form.VERB:
         # Verbs are posted, also those that only read; the document shows them once.
-        posted = Endpoint(desk, operation, replace(where, method="POST", has_body=True))
+        posted = Endpoint(desk, operation, where._replace(method="POST", has_body=True))
         app.add_api_route(path, posted, methods=["POST"], include_in_schema=False, **about)
 
 

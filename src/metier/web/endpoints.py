@@ -14,12 +14,12 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from metier.domain.errors import NeedsAcceptance
+from metier.operations.paths import ROOT, Location, plural, row_name
 from metier.operations.plan_row import plan_row
 from metier.operations.registry import Caller, Controller, Form, Operation, Outcome, Row
 from metier.web.changes import Changes
 from metier.web.errors import Forbidden
 from metier.web.identity import Identity
-from metier.web.paths import ROOT, Location, plural
 from metier.web.reading import (
     Answer,
     Page,
@@ -27,7 +27,6 @@ from metier.web.reading import (
     encoded,
     expected_generation,
     respond,
-    row_name,
 )
 from metier.web.schemas import (
     ChangeQuery,

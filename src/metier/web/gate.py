@@ -4,9 +4,9 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from metier.operations.paths import ROOT
 from metier.web.errors import Unauthorized, error_response
 from metier.web.identity import Authenticate, identify
-from metier.web.paths import ROOT
 
 # Probes ask these without a token; they tell nothing.
 OPEN_PATHS = frozenset({"/healthz", "/readyz"})

@@ -17,6 +17,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from metier.domain.errors import WrongUsage
+from metier.operations.paths import row_name
 from metier.operations.registry import Controller, Operation, Row, View
 from metier.web.changes import Changes
 
@@ -157,12 +158,6 @@ def json_response(request: Request, answer: Answer) -> Response:
 def encoded(value: Any) -> bytes:
     """Return `value` as compact JSON."""
     return json.dumps(value, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
-
-
-def row_name(row: Row) -> str:
-    """Return what names a row: `NAME`, `NAME@VERSION` or its id."""
-    name = row.get("name", row.get("id"))
-    return f"{name}@{row['version']}" if "name" in row and row.get("version") is not None else str(name)
 
 
 def _cursor(last: Row, end: int) -> str:

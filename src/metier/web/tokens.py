@@ -8,10 +8,10 @@ from fastapi import FastAPI
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.requests import Request
 
+from metier.operations.paths import ROOT
 from metier.operations.registry import Row
 from metier.web.errors import Forbidden, responses
 from metier.web.identity import TokenFile
-from metier.web.paths import ROOT
 
 _COLLECTION = f"{ROOT}/tokens"
 _ABOUT: dict[str, Any] = {"tags": ["token"], "responses": responses(400, 401, 403, 404, 422)}

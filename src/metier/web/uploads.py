@@ -19,9 +19,9 @@ from starlette.requests import ClientDisconnect, Request
 
 from metier.domain.errors import NoSpace, NoSuchThing, WrongUsage
 from metier.domain.ids import plain_name
+from metier.operations.paths import ROOT
 from metier.operations.registry import Row
 from metier.web.errors import responses
-from metier.web.paths import ROOT
 
 UPLOADED = "upload:"
 """What a file that was sent ahead is named with: `upload:<id>`."""

@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from metier.cli.output import list_text, printable, row_name, row_text, size, table
+from metier.cli.output import list_text, printable, row_text, size, table
+from metier.operations.paths import row_name
 
 ROWS = [
     {"name": "web-1", "status": "normal", "memory_mib": 512, "engaged": True, "reason": None},

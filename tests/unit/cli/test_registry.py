@@ -3,15 +3,12 @@
 import click
 import pytest
 
-from metier.cli import paths as cli_paths
 from metier.cli.commands import command_of
 from metier.cli.nouns import HAND_MADE, SECTIONS
 from metier.cli.root import Root, registered
 from metier.operations import MODULES, load_operations
 from metier.operations.registry import OPERATIONS, Operation
-from metier.web import paths as web_paths
 from metier.web.app import Parts, build_app
-from tests.unit.web.fake_operations import FAKE_OPERATIONS
 from tests.unit.web.serving import a_site
 
 load_operations()
@@ -34,17 +31,6 @@ def test_a_noun_is_whole_though_the_others_are_not_loaded(word: str) -> None:
     if isinstance(load, click.Group):
         verbs = [operation.verb for operation in ALL if operation.noun == word]
         assert sorted(load.list_commands(click.Context(load))) == sorted(verbs)
-
-
-@pytest.mark.parametrize("operation", [*ALL, *FAKE_OPERATIONS.values()], ids=lambda operation: operation.key)
-def test_commands_and_routes_meet(operation: Operation) -> None:
-    ours, theirs = cli_paths.location(operation), web_paths.location(operation)
-    assert (ours.method, ours.path, ours.named, ours.has_body) == (
-        theirs.method,
-        theirs.path,
-        theirs.named,
-        theirs.has_body,
-    )
 
 
 @every_operation

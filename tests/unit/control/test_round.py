@@ -122,11 +122,6 @@ def test_an_order_sees_what_the_one_before_it_did(calm: Fleet) -> None:
     assert result.replies[1][1] == Outcome("it was 7")
 
 
-def test_all_of_a_round_has_one_generation(eager: Fleet) -> None:
-    result = run_round(eager, [an_order(renamed(7))], memory_of(eager), NOW)
-    assert result.fleet.tiers[HOSTS].generation == result.fleet.generation
-
-
 # --- outcomes, answers, news -------------------------------------------------------
 
 

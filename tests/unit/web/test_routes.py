@@ -5,7 +5,7 @@ import json
 import httpx
 import pytest
 
-from metier.web.paths import location, plural
+from metier.operations.paths import location, plural
 from tests.unit.web.fake_controller import FakeController
 from tests.unit.web.fake_operations import FAKE_OPERATIONS
 

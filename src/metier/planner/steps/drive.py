@@ -8,7 +8,7 @@ from metier.domain.observation import Power
 from metier.planner.steps.drive_guests import GUEST_STEPS
 from metier.planner.steps.drive_hosts import HOST_STEPS
 from metier.planner.steps.orders import AT_REST, in_active_tier
-from metier.planner.work import Work, about_node, about_tier_of
+from metier.planner.work import Work, about_node
 
 _WITHHELD = (Place.QUARANTINED, Place.RESERVED)
 
@@ -46,7 +46,7 @@ def _say_it_rests(work: Work, node: Node) -> None:
     assert node.retry is not None
     work.look_again(about_node(node), node.retry.not_before)
     why = f"{node.name} is tried again after a pause: {node.retry.reason}"
-    work.wait(about_tier_of(node), why, "R-FAIL-1")
+    work.wait_with_tier(node, why, "R-FAIL-1")
 
 
 def _finish_request(work: Work, node: Node) -> None:

@@ -20,7 +20,7 @@ from metier.domain.observation import Power
 from metier.domain.tier import Tier, TierState
 from metier.planner.steps.advance import is_off
 from metier.planner.steps.orders import act_on, has_spent_instance, is_wanted
-from metier.planner.work import Work, about_node, about_tier_of
+from metier.planner.work import Work, about_node
 
 ASK_AGAIN_S = 15
 """A guest that is still booting ignores the power button: it is pressed again after this."""
@@ -49,7 +49,7 @@ def _is_on_unasked(work: Work, node: Node) -> bool:
 def _make_ready(work: Work, tier: Tier, node: Node) -> None:
     blocked = _dependency(work, tier)
     if blocked:
-        work.wait(about_tier_of(node), blocked, "R-ALLOC-1")
+        work.wait_with_tier(node, blocked, "R-ALLOC-1")
     elif node.instance is not None and node.instance.image != tier.image:
         act_on(work, StopNode, node, f"its instance is one of {node.instance.image}", "R-RELEASE-2")
     else:
@@ -68,18 +68,18 @@ def _dependency(work: Work, tier: Tier) -> str:
 def _prepare(work: Work, tier: Tier, node: Node, why: str) -> None:
     slot_id, image = _slot_of(node), work.fleet.images.get(tier.image)
     if image is None:
-        work.wait(about_tier_of(node), f"image {tier.image} is gone", "R-ALLOC-2")
+        work.wait_with_tier(node, f"image {tier.image} is gone", "R-ALLOC-2")
         return
     if _is_blocked(work, node):
         return
     if power_seen(work.fleet, node)[0] is Power.ON:
-        work.wait(about_tier_of(node), f"{node.name} waits: its VM is still seen on", "R-DRIFT-1")
+        work.wait_with_tier(node, f"{node.name} waits: its VM is still seen on", "R-DRIFT-1")
         return
     instance = _instance_for(work, tier, node)
     holder = _holder_of(work, instance, node)
     if holder is not None:
         why = f"{node.name} waits until {instance.id} is taken off {holder.name}, which is {holder.lifecycle}"
-        work.wait(about_tier_of(node), why, "R-FENCE-1")
+        work.wait_with_tier(node, why, "R-FENCE-1")
         return
     settings = tier.slot_settings(slot_id.number)
     work.act(
@@ -133,7 +133,7 @@ def _is_blocked(work: Work, node: Node) -> bool:
     is_up = host is not None and host.lifecycle is Lifecycle.RUNNING and host.request is None
     if obstacle is None or (node.request is not None and is_up):
         return False
-    work.wait(about_tier_of(node), f"{node.name} waits: {obstacle.sentence}", "R-ALLOC-2")
+    work.wait_with_tier(node, f"{node.name} waits: {obstacle.sentence}", "R-ALLOC-2")
     return True
 
 
@@ -173,11 +173,11 @@ def _stopping_guest(work: Work, node: Node) -> None:
     if host is None or work.fleet.seen(host.name).vmm_reachable is False:
         what = "cleaned" if is_down else "stopped"
         why = f"{node.name} cannot be {what}: its host {node.host} does not answer"
-        work.wait(about_tier_of(node), why, "R-RELEASE-2" if is_down else "R-FENCE-1")
+        work.wait_with_tier(node, why, "R-RELEASE-2" if is_down else "R-FENCE-1")
     elif is_down:
         _retire(work, node)
     elif _is_gone(work, node):
-        work.wait(about_tier_of(node), f"the VM of {node.name} is gone from {node.host}", "R-DRIFT-1")
+        work.wait_with_tier(node, f"the VM of {node.name} is gone from {node.host}", "R-DRIFT-1")
     elif node.stop_by is None or work.now >= node.stop_by:
         _cut_off(work, node)
     else:

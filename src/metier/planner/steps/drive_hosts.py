@@ -26,7 +26,7 @@ from metier.planner.steps.orders import (
     is_rebooting,
     is_wanted,
 )
-from metier.planner.work import Work, about_node, about_tier_of
+from metier.planner.work import Work, about_node
 
 SWITCH_AGAIN_S = 30
 """A power controller takes some seconds to act and to show it: it is told again after this."""
@@ -119,7 +119,7 @@ def _stopping_host(work: Work, node: Node) -> None:
     elif node.staged:
         cannot = "its VM manager does not answer" if not answers else "VMs that are not Metier's run there"
         why = f"{node.name} cannot be brought down: {cannot}, and its power is not to be cut"
-        work.wait(about_tier_of(node), why, "R-DRIFT-2" if answers else "R-FENCE-1")
+        work.wait_with_tier(node, why, "R-DRIFT-2" if answers else "R-FENCE-1")
 
 
 def _waits_for_guests(work: Work, host: Node) -> bool:
@@ -129,7 +129,7 @@ def _waits_for_guests(work: Work, host: Node) -> bool:
     can_cut = host.request is not None or not work.fleet.seen(host.name).vmm_reachable
     if not left or (is_late and can_cut and may_be_switched_off(work, host)):
         return False
-    work.wait(about_tier_of(host), f"{host.name} waits for {', '.join(left)} to shut down", "R-FORCE-1")
+    work.wait_with_tier(host, f"{host.name} waits for {', '.join(left)} to shut down", "R-FORCE-1")
     if not is_late and host.stop_by is not None:
         work.look_again(about_node(host), host.stop_by)
     return True

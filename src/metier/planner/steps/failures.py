@@ -9,7 +9,7 @@ from metier.domain.matching import host_obstacle
 from metier.domain.node import Node, Place
 from metier.domain.tier import Tier, TierState, Trouble
 from metier.planner.steps.advance import healthy_guests, is_off, may_be_switched_off
-from metier.planner.work import Work, about_node, about_tier, about_tier_of
+from metier.planner.work import Work, about_node, about_tier
 
 STORM_LEAST = 3
 """Fewer failures than this are no storm, whatever share of a small tier they are."""
@@ -68,7 +68,7 @@ def _reaction(work: Work, tier: Tier, node: Node) -> Action | None:
         return StopNode(node=node.name, for_reboot=True, why=why, rule="R-FAIL-2", expects=node.generation)
     if not tier.move_to_maintenance:
         why = f"{node.name} failed and stays in slot {node.placement.slot}: {node.problem}"
-        work.wait(about_tier_of(node), why, "R-FAIL-4")
+        work.wait_with_tier(node, why, "R-FAIL-4")
         if tier.reboot_on_failure:
             _look_again_after_window(work, node)
         return None
@@ -114,7 +114,7 @@ def _may_leave(work: Work, node: Node) -> bool:
             keepers[guest.name] = guest
     for guest in keepers.values():
         why = f"{node.name} failed and may still run {guest.name} ({_standing(guest)})"
-        work.wait(about_tier_of(node), why, "R-SHRINK-3")
+        work.wait_with_tier(node, why, "R-SHRINK-3")
     if keepers:
         _look_again_after_window(work, node)
     return not keepers

@@ -1,21 +1,28 @@
-"""Where an operation is reached: the same derivation as the API's own (`web/paths.py`).
-
-The layers keep the command line away from the API's code; a test holds the two together.
-"""
+"""Where an operation is reached under `/api/v1`: what the API serves and the command line asks."""
 
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import quote
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # the command line needs the root of every request, and the registry of few
+    from collections.abc import Mapping
+    from typing import Any
+
     from metier.operations.registry import Argument, Operation
 
 ROOT = "/api/v1"
+# A collection's own verb: the one that `POST` on the collection stands for.
 _CREATING_VERBS = ("add", "create")
 _METHODS = {"list": "GET", "show": "GET", "edit": "PATCH", "delete": "DELETE"}
 
 
 class Location(NamedTuple):
-    """Where one operation is reached; `named` is the argument whose value goes into the path."""
+    """Where one operation is reached.
+
+    Attributes:
+        path: Below `ROOT`, with `{name}` where the thing's name goes.
+        named: The argument that is in the path; the others are in the query or the body.
+        has_body: Whether the others are in the body.
+    """
 
     method: str
     path: str
@@ -45,6 +52,13 @@ def location(operation: "Operation") -> Location:
         return Location(method, path, None, has_body)
     named = next((part for part in operation.arguments if part.positional), None)
     path = collection if named is None else f"{collection}/{{name}}"
-    if not (form in ("edit", "delete") or verb in ("list", "show")) or (verb == "show" and named is None):
+    plain = form in ("edit", "delete") or verb in ("list", "show")
+    if not plain or (verb == "show" and named is None):
         path = f"{path}/{verb}"
     return Location(method, path, named, has_body)
+
+
+def row_name(row: "Mapping[str, Any]") -> str:
+    """Return what a row is called in commands and paths: `web`, `web@3`, `17`."""
+    name = row.get("name", row.get("id", ""))
+    return f"{name}@{row['version']}" if "name" in row and row.get("version") is not None else str(name)

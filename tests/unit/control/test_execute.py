@@ -1,0 +1,252 @@
+"""Actions become driver calls on fakes, and every error becomes an outcome."""
+
+from collections.abc import Callable
+
+import pytest
+
+from metier.control.execute import execute
+from metier.control.observe import Probe, Question, ask
+from metier.domain import actions as act
+from metier.domain.errors import OutcomeUnknown, Refused, Unavailable
+from metier.domain.fleet import Fleet
+from metier.domain.ids import NodeId, SlotId, TierId
+from metier.domain.image import OfferedVm
+from metier.domain.observation import Power
+from metier.drivers.hypervisor.fake import FakeSite, Fault
+from metier.planner.effects import DEADLINES_S, Done, Failed
+from tests.builders import a_fleet, a_host, a_tier, a_virtual_node, an_image, an_instance
+from tests.scenarios.controller import VirtualClock
+from tests.unit.control.site import NOW, FakeDrivers, tools_of
+
+HOST, GUEST = NodeId("host-1"), NodeId("host-1/VM1")
+WHY = {"why": "a test wants it", "rule": "R-NONE-1"}
+OFFER = OfferedVm(1, memory_mib=512)
+PREPARE = act.PrepareGuest(
+    node=GUEST,
+    slot=SlotId(TierId("web"), 1),
+    image=an_image(),
+    instance=an_instance(),
+    hostname="web-1",
+    address="192.0.2.7/24",
+    gateway=None,
+    **WHY,
+)
+ALL = (
+    act.InventoryNode(node=HOST, **WHY),
+    act.PowerOn(node=HOST, **WHY),
+    act.PowerOff(node=HOST, **WHY),
+    act.StageVms(node=HOST, offers=(OFFER,), **WHY),
+    act.RemoveVms(node=HOST, **WHY),
+    act.DiagnoseNode(node=GUEST, **WHY),
+    PREPARE,
+    act.StartGuest(node=GUEST, **WHY),
+    act.ShutdownGuest(node=GUEST, **WHY),
+    act.StopGuest(node=GUEST, **WHY),
+    act.RetireGuest(node=GUEST, discard=an_instance(), **WHY),
+)
+VERBS = {
+    "InventoryNode": "facts",
+    "StageVms": "define_vm",
+    "RemoveVms": "remove_vm",
+    "DiagnoseNode": "report",
+    "PrepareGuest": "prepare",
+    "StartGuest": "start",
+    "ShutdownGuest": "shutdown",
+    "StopGuest": "stop",
+    "RetireGuest": "retire",
+}
+FLEET = a_fleet(a_host(), a_virtual_node(tier="web"), a_tier(), an_image())
+
+
+def name(action: act.Action) -> str:
+    return type(action).__name__
+
+
+class Bench:
+    """A host with VM1 on it."""
+
+    def __init__(self) -> None:
+        self.site = FakeSite()
+        self.drivers = FakeDrivers(self.site)
+        self.tools = tools_of(self.drivers)
+        self.do(act.StageVms(node=HOST, offers=(OFFER,), **WHY))
+        self.drivers.calls.clear()
+
+    def do(self, action: act.Work, fleet: Fleet = FLEET) -> Done | Failed:
+        return execute(action, fleet, self.tools)
+
+    @property
+    def vm(self) -> object:
+        return self.site.host("host-1").vms[1]
+
+    @property
+    def power(self) -> Power:
+        return self.site.host("host-1").vms[1].power
+
+
+@pytest.fixture
+def bench() -> Bench:
+    return Bench()
+
+
+def test_every_kind_of_work_is_tried_here() -> None:
+    assert {type(action) for action in ALL} == set(DEADLINES_S)
+
+
+@pytest.mark.parametrize("action", ALL, ids=name)
+def test_it_is_done_and_can_be_done_again(bench: Bench, action: act.Work) -> None:
+    first, again = bench.do(action), bench.do(action)
+    assert isinstance(first, Done)
+    assert isinstance(again, Done) or (name(action), again.final) == ("DiagnoseNode", True)
+
+
+def test_a_host_s_power(bench: Bench) -> None:
+    bench.do(ALL[2])
+    assert not bench.site.is_on("host-1")
+    bench.do(ALL[1])
+    assert bench.site.is_on("host-1")
+    assert bench.drivers.calls == ["off host-1", "on host-1"]
+
+
+def test_an_inventory_says_what_the_host_has_and_that_it_can_run_hosts_images(bench: Bench) -> None:
+    outcome = bench.do(ALL[0])
+    assert isinstance(outcome, Done)
+    assert outcome.hardware is not None
+    assert outcome.hardware.memory_mib == 16384
+    assert "vmm-host" in outcome.hardware.image_forms
+    assert outcome.remarks == ("fake 1.0",)
+
+
+def test_a_guest_is_prepared_with_its_slot_s_personality_and_started(bench: Bench) -> None:
+    bench.do(PREPARE)
+    vm = bench.site.host("host-1").vms[1]
+    assert (vm.instance, vm.hostname) == ("web-1-1", "web-1")
+    assert vm.seed == b"web-1 web-1-1 192.0.2.7/24 None"
+    assert vm.facts == {"tier": "web", "slot": "1", "image": "web@1"}
+    bench.do(act.StartGuest(node=GUEST, **WHY))
+    assert bench.power is Power.ON
+
+
+def test_removing_vms_stops_those_that_run_and_leaves_those_of_others(bench: Bench) -> None:
+    bench.site.host("host-1").foreign["theirs"] = True
+    bench.do(act.StartGuest(node=GUEST, **WHY))
+    assert bench.do(ALL[4]) == Done()
+    assert bench.site.host("host-1").vms == {}
+    assert bench.site.host("host-1").foreign == {"theirs": True}
+
+
+def test_a_retired_guest_keeps_its_instance_unless_it_is_to_be_discarded(bench: Bench) -> None:
+    for discard, left in ((None, {"web-1-1"}), (an_instance(), set())):
+        bench.do(PREPARE)
+        bench.do(act.RetireGuest(node=GUEST, discard=discard, **WHY))
+        assert set(bench.site.host("host-1").instances) == left
+
+
+@pytest.mark.parametrize("action", [one for one in ALL if name(one) in VERBS], ids=name)
+@pytest.mark.parametrize(
+    ("fault", "final", "unsure"),
+    [
+        (Fault.REFUSED, True, False),
+        (Fault.UNAVAILABLE, False, False),
+        (Fault.LOST_REQUEST, False, True),
+        (Fault.LOST_ANSWER, False, True),
+    ],
+)
+def test_each_of_the_three_errors_is_an_outcome(
+    bench: Bench, action: act.Work, fault: Fault, final: bool, unsure: bool
+) -> None:
+    bench.site.plant("host-1", VERBS[name(action)], fault)
+    outcome = bench.do(action)
+    assert isinstance(outcome, Failed)
+    assert (outcome.final, outcome.unsure) == (final, unsure)
+    assert "host-1" in outcome.reason
+
+
+@pytest.mark.parametrize(
+    ("error", "final", "unsure"),
+    [(Refused, True, False), (Unavailable, False, False), (OutcomeUnknown, False, True)],
+)
+def test_so_it_is_with_power(bench: Bench, error: type[Refused], final: bool, unsure: bool) -> None:
+    bench.drivers.power(FLEET.nodes[HOST])
+    bench.drivers.power_of[HOST].faults.append(error)
+    outcome = bench.do(act.PowerOff(node=HOST, **WHY))
+    assert outcome == Failed("cannot switch off host-1: a planted fault", final=final, unsure=unsure)
+    assert bench.site.is_on("host-1")
+
+
+def test_a_bug_in_a_driver_is_an_unsure_failure(bench: Bench) -> None:
+    bench.drivers.began = _broken  # type: ignore[method-assign]  # a driver that breaks its promise
+    assert bench.do(act.StartGuest(node=GUEST, **WHY)) == Failed("internal error: out of cheese", unsure=True)
+
+
+def _broken(verb: str, node: str) -> None:
+    raise ValueError("out of cheese")
+
+
+def test_a_guest_whose_host_is_gone_cannot_be_touched(bench: Bench) -> None:
+    lonely = a_fleet(a_virtual_node(), an_image())
+    outcome = bench.do(act.StartGuest(node=GUEST, **WHY), lonely)
+    assert outcome == Failed("host-1/VM1 has no host", final=True)
+
+
+def test_an_image_without_disks_cannot_be_prepared(bench: Bench) -> None:
+    bare = act.PrepareGuest(
+        node=GUEST,
+        slot=PREPARE.slot,
+        image=an_image(machine=None),
+        instance=PREPARE.instance,
+        hostname="web-1",
+        address=None,
+        gateway=None,
+        **WHY,
+    )
+    assert bench.do(bare) == Failed("image web@1 has no disks to run", final=True)
+
+
+@pytest.mark.parametrize(
+    ("fleet", "reason"),
+    [
+        (a_fleet(a_virtual_node()), "its host host-1 is gone"),
+        (a_fleet(a_host(vmm=None), a_virtual_node()), "it has no VM manager to test it with"),
+        (a_fleet(a_host(), a_virtual_node(number=1)), "host-1 no longer has its VM"),
+    ],
+)
+def test_diagnostics_name_what_is_missing(bench: Bench, fleet: Fleet, reason: str) -> None:
+    bench.do(ALL[4])
+    assert bench.do(act.DiagnoseNode(node=GUEST, **WHY), fleet) == Failed(reason, final=True)
+
+
+# --- asking ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("probe", "node", "see"),
+    [
+        (Probe.POWER, HOST, lambda sight: sight.power is Power.ON),
+        (Probe.VMS, HOST, lambda sight: [vm.number for vm in sight.report.vms] == [1]),
+    ],
+)
+def test_a_question_is_answered_with_the_moment_it_was_asked(
+    bench: Bench, probe: Probe, node: NodeId, see: Callable[[object], bool]
+) -> None:
+    sight = ask(Question(probe, node), FLEET, bench.tools, VirtualClock(NOW))
+    assert (sight.error, sight.at) == ("", NOW)
+    assert see(sight)
+
+
+def test_a_guest_whose_address_is_not_known_fails_its_checks(bench: Bench) -> None:
+    from tests.unit.planner.stories import CHECKED
+
+    fleet = a_fleet(a_host(), a_virtual_node(tier="web"), a_tier(), an_image(collectors=CHECKED))
+    sight = ask(Question(Probe.CHECKS, GUEST), fleet, bench.tools, VirtualClock(NOW))
+    assert [(check.ok, check.message) for check in sight.checks] == [(False, "its address is not known yet")]
+
+
+def test_every_failure_of_a_question_is_an_answer_too(bench: Bench) -> None:
+    bench.site.plant("host-1", "report", Fault.UNAVAILABLE)
+    sight = ask(Question(Probe.VMS, HOST), FLEET, bench.tools, VirtualClock(NOW))
+    assert sight.report is None
+    assert "hides the host" in sight.error
+    bench.drivers.began = _broken  # type: ignore[method-assign]  # a driver that breaks its promise
+    sight = ask(Question(Probe.POWER, HOST), FLEET, bench.tools, VirtualClock(NOW))
+    assert (sight.power, sight.error) == (Power.UNKNOWN, "internal error: out of cheese")
