@@ -96,7 +96,7 @@ def test_the_same_disk_measured_honestly_is_never_filled(tmp_path: Path, small_d
 
 
 def test_sparse_disks_take_the_room_of_their_data_only(tmp_path: Path) -> None:
-    content = bytes(512 * MIB - 512) + b"x" * 512
+    content = bytes(64 * MIB - 512) + b"x" * 512
     archives.write_vmdk(tmp_path / "vm", content, "monolithicFlat")
     archive = tmp_path / "vm"
     (archive / "web.vmx").write_text(archives.vmx_text("disk.vmdk"))
