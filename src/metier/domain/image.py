@@ -54,7 +54,7 @@ class Disk:
         file: Name of the published file inside the version's folder.
         capacity_bytes: Size that the guest sees.
         stored_bytes: Room it takes in the matrix.
-        digest: `sha256:…` of the guest-visible content.
+        digest: `sha256-64k:…` of the guest-visible content; see `matrix/content.py`.
         bus: `virtio`, `scsi`, `sata` or `ide`.
         controller: Model of a SCSI controller as libvirt names it; empty for the default.
     """

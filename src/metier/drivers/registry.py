@@ -25,7 +25,7 @@ def load_driver(family: str, name: str) -> Any:
         return point.load()
     except ImportError as error:
         raise WrongUsage(
-            f"{family} driver {name} cannot be loaded: {error}",
+            f"{family} driver {name} cannot be loaded",
             remedy=f"install what it needs: pip install 'metier[{name}]'",
         ) from error
 

@@ -6,7 +6,7 @@ compares every incremental plan with a full one and fails on a line that is miss
 """
 
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
@@ -15,7 +15,7 @@ from metier.domain.ids import ImageRef, NodeId, SlotId, TierId
 from metier.domain.lifecycle import Lifecycle
 from metier.domain.node import Node, NodeKind
 from metier.domain.observation import Observed
-from metier.domain.tier import TierState
+from metier.domain.tier import Tier, TierState
 
 
 @dataclass(slots=True)
@@ -174,10 +174,16 @@ class Reach:
                 self.nodes.add(guest)
 
     def tier(self, name: TierId) -> None:
-        """Add what a changed tier concerns: its members, their hosts, and the tiers that depend on it."""
+        """Add what a changed tier concerns: itself, and unless only its numbers changed, its members."""
         self.tiers.add(name)
         self.donors.add(name)
         self.supply()
+        was, now = self.old.tiers.get(name), self.new.tiers.get(name)
+        if was is None or now is None or not _differ_in_numbers_only(was, now):
+            self._members(name)
+
+    def _members(self, name: TierId) -> None:
+        """Add the members of a tier, their hosts and guests, and the members of tiers that depend on it."""
         for member in self.new.members(name).values():
             self.nodes.add(member)
             self._host(self.new.nodes[member])
@@ -206,6 +212,7 @@ class Reach:
         for tier in self.new.tiers.values():
             if tier.image == ref:
                 self.tier(tier.name)
+                self._members(tier.name)
 
     def pool(self, _key: str) -> None:
         """The pools' settings concern everything."""
@@ -244,6 +251,25 @@ _RULES: dict[Kind, Callable[[Reach, Any], None]] = {
     Kind.POOL: Reach.pool,
 }
 """Alerts and jobs concern no plan."""
+
+
+def _differ_in_numbers_only(was: Tier, now: Tier) -> bool:
+    """Say whether two versions of a tier want the same of each member, if not as many of them."""
+    numbers = {name: getattr(now, name) for name in _NUMBERS}
+    return replace(was, **numbers) == now
+
+
+_NUMBERS = (
+    "priority",
+    "minimum",
+    "target",
+    "maximum",
+    "harvesting",
+    "harvest_to_target",
+    "spread",
+    "resumed_at",
+    "generation",
+)
 
 
 def has_too_many(fleet: Fleet, name: TierId) -> bool:
