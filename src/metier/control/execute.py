@@ -56,17 +56,18 @@ def _execute(action: act.Work, fleet: Fleet, tools: Tools) -> Outcome:
         case act.DiagnoseNode():
             return _diagnose(node, fleet, tools, limit_s)
         case _:
-            return _on_guest(action, _host_of(fleet, node), node, tools, limit_s)
+            return _on_guest(action, fleet, node, tools, limit_s)
     return Done()
 
 
-def _on_guest(action: act.Work, host: Node, node: Node, tools: Tools, limit_s: float) -> Outcome:
-    hypervisor = tools.drivers.hypervisor(host)
+def _on_guest(action: act.Work, fleet: Fleet, node: Node, tools: Tools, limit_s: float) -> Outcome:
+    hypervisor = tools.drivers.hypervisor(_host_of(fleet, node))
     number = node.vm_number
     assert number is not None
     match action:
         case act.PrepareGuest():
-            remarks = hypervisor.prepare(number, _guest(action, tools), _no_progress, timeout_s=limit_s)
+            macs = _macs(fleet, node)
+            remarks = hypervisor.prepare(number, _guest(action, macs, tools), _no_progress, timeout_s=limit_s)
             return Done(remarks=remarks)
         case act.StartGuest():
             hypervisor.start(number, timeout_s=limit_s)
@@ -102,11 +103,20 @@ def _remove_vms(hypervisor: Hypervisor, limit_s: float) -> None:
         hypervisor.remove_vm(vm.number, timeout_s=limit_s)
 
 
-def _guest(action: act.PrepareGuest, tools: Tools) -> GuestSpec:
+def _macs(fleet: Fleet, node: Node) -> tuple[str, ...]:
+    assert node.host is not None
+    assert node.vm_number is not None
+    vm = fleet.seen(node.host).vm(node.vm_number)
+    return vm.macs if vm is not None else ()
+
+
+def _guest(action: act.PrepareGuest, macs: tuple[str, ...], tools: Tools) -> GuestSpec:
     image = action.image
     if image.machine is None:
         raise Refused(f"image {image.ref} has no disks to run")
-    seed = tools.personality(action.hostname, action.instance.id, action.address, action.gateway)
+    seed = tools.personality(
+        action.hostname, action.instance.id, action.address, action.gateway, mac=macs[0] if macs else ""
+    )
     return GuestSpec(
         instance=action.instance.id,
         image=ImageSource(str(image.ref), tools.matrix.folder(image.ref), image.machine),

@@ -38,8 +38,10 @@ class Drivers(Protocol):
 class Personality(Protocol):
     """Makes a slot's seed disk."""
 
-    def __call__(self, hostname: str, instance: str, address: str | None, gateway: str | None, /) -> bytes:
-        """Return an ISO 9660 image with a NoCloud data source."""
+    def __call__(
+        self, hostname: str, instance: str, address: str | None, gateway: str | None, /, *, mac: str
+    ) -> bytes:
+        """Return an ISO 9660 image with a NoCloud data source; `mac` is the interface meant, if known."""
 
 
 class Validate(Protocol):

@@ -33,6 +33,7 @@ class VmFacts:
         hardware: Its configuration; None when the host would not say.
         instance: Id of the instance attached to it, if any.
         address: Its guest's address as the host knows it (lease, agent), if it does.
+        macs: Hardware addresses of its interfaces in order; empty where the host does not say.
     """
 
     number: int
@@ -40,6 +41,7 @@ class VmFacts:
     hardware: Hardware | None = None
     instance: str | None = None
     address: str | None = None
+    macs: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

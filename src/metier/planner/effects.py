@@ -127,7 +127,13 @@ def recover(draft: Draft, node: Node, now: datetime) -> None:
         node = replace(moved(node, Event.UNSURE, now), started_at=started_at)
     elif was == act.InventoryNode.__name__ and node.lifecycle is Lifecycle.INVENTORYING:
         node = moved(node, Event.FAULT, now)
+    elif was in _ASKING:
+        node = replace(node, asked_at=None)
     draft.put_node(node)
+
+
+_ASKING = frozenset(kind.__name__ for kind in (act.ShutdownGuest, act.StopGuest, act.PowerOff))
+"""Work after which the planner waits a while for its effect; not if it may never have been done."""
 
 
 def moved(node: Node, event: Event, now: datetime, **fields: Any) -> Node:
@@ -358,6 +364,8 @@ def _failed(draft: Draft, action: act.Work, node: Node, outcome: Failed, now: da
             node = replace(moved(node, Event.FAULT, now), problem=outcome.reason)
         case act.DiagnoseNode():
             node = replace(node, to_diagnose=False, problem=outcome.reason, retry=None)
+        case act.ShutdownGuest() | act.StopGuest() | act.PowerOff():
+            node = replace(node, asked_at=None)
         case _:
             pass
     draft.put_node(node)

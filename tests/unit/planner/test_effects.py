@@ -185,3 +185,15 @@ def test_a_fence_of_a_node_that_is_gone_can_be_lifted() -> None:
     draft.remove_node(VM1)
     do(draft, act.LiftFence, slot=WEB_1, evidence="sworn")
     assert not draft.slot(WEB_1).fences
+
+
+@pytest.mark.parametrize("kind", [act.ShutdownGuest, act.StopGuest])
+def test_a_stop_that_may_never_have_been_asked_for_is_asked_again_at_once(kind: type[act.Action]) -> None:
+    draft = a_draft(Lifecycle.STOPPING)
+    action = do(draft, kind)
+    assert vm1(draft).asked_at == NOW
+    settle(draft, action, Failed("no route to host"), NOW)
+    assert vm1(draft).asked_at is None, "the pause after a failure is enough"
+    do(draft, kind)
+    recover(draft, vm1(draft), SOON)
+    assert vm1(draft).asked_at is None

@@ -41,7 +41,9 @@ class Reporter:
         self._configurations.forget(uuid)
 
     def _facts(self, vm: Vm, address: str | None) -> VmFacts:
-        return VmFacts(vm.number, vm.power, vm.configuration.hardware(self._networks), vm.instance, address)
+        macs = tuple(nic.mac for nic in vm.configuration.nics)
+        hardware = vm.configuration.hardware(self._networks)
+        return VmFacts(vm.number, vm.power, hardware, vm.instance, address, macs)
 
     def _read(self, domain: Any) -> Configuration | None:
         return self._configurations.get(domain.UUIDString(), partial(read_fresh, domain))
