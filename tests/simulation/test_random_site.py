@@ -37,7 +37,7 @@ def tell(story: list[Command], label: str) -> None:
         ]
         if missed:
             raise Broken(f"all is well and tiers {missed} are not at target: {site.rounds.last}")
-    except Exception as error:
+    except Exception as error:  # whatever breaks, the story that broke it is what a reader needs
         trace = "\n".join(site.rounds.trace)
         raise Broken(f"{chain(error)}\nhappened in\n{label}\n{trace}") from error
 

@@ -44,7 +44,7 @@ def shape_obstacles(needs: Requirements, tier: Tier, shape: Shape) -> tuple[Obst
     if shape.kind is not _KINDS[tier.kind]:
         return (Obstacle(f"{shape.kind} nodes", f"a {tier.kind} tier takes {_KINDS[tier.kind]} nodes"),)
     return tuple(
-        Obstacle(f"too little {gap.what}", f"it lacks {gap.missing}", f"{gap.missing}", gap.amount)
+        Obstacle(f"too little {gap.what}", f"it would need {gap.missing}", gap.missing, gap.amount)
         for gap in shortfalls(needs, shape.hardware)
     )
 
