@@ -32,13 +32,22 @@ class Crew:
         self._eyes = Workers(self._seen, threads=THREADS, per_endpoint=2)
 
     def carry_out(self, action_id: int, action: Work, fleet: Fleet) -> None:
-        """Begin an action that was recorded as pending under `action_id`."""
+        """Begin an action that was recorded as pending under `action_id`.
+
+        While an earlier one that was given up is still at work on the node, nothing else is
+        begun there: it could undo what comes after it.
+        """
+        if self._hands.is_stuck(action.node):
+            reason = f"an earlier order to {action.node} was given up and is still under way"
+            self._inbox.put(Settled(action_id, action, Failed(reason)))
+            return
         tools = self._tools
         node = fleet.nodes[action.node]
         deadline = self._clock.now() + timedelta(seconds=DEADLINES_S[type(action)])
         self._works[action_id] = action
+        endpoint = node.host or node.name
         self._hands.submit(
-            Task(action_id, node.host or node.name, lambda: execute(action, fleet, tools), deadline)
+            Task(action_id, endpoint, lambda: execute(action, fleet, tools), deadline, subject=node.name)
         )
 
     def look(self, question: Question, fleet: Fleet) -> None:

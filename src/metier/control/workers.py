@@ -21,12 +21,14 @@ class Task:
         key: What it is, for the answer.
         endpoint: What it talks to.
         deadline: When it is given up.
+        subject: What it changes there, if anything.
     """
 
     key: Hashable
     endpoint: Hashable
     call: Callable[[], Any]
     deadline: datetime
+    subject: Hashable = None
     given_up: bool = False
     running: bool = False
 
@@ -46,6 +48,7 @@ class Workers:
         self._queue: deque[Task] = deque()
         self._tasks: dict[Hashable, Task] = {}
         self._busy: dict[Hashable, int] = {}
+        self._stuck: list[Hashable] = []
         self._threads = 0
         self._idle = 0
         self._closed = False
@@ -66,8 +69,14 @@ class Workers:
                 del self._tasks[task.key]
                 if task.running:
                     self._threads -= 1
+                    self._stuck.append(task.subject)
             self._staff()
             return late
+
+    def is_stuck(self, subject: Hashable) -> bool:
+        """Say whether a call that was given up is still at work on `subject`: it may yet change it."""
+        with self._lock:
+            return subject in self._stuck
 
     def in_flight(self) -> int:
         """Return how many tasks wait or run."""
@@ -94,6 +103,7 @@ class Workers:
             with self._lock:
                 self._release(task)
                 if task.given_up:
+                    self._stuck.remove(task.subject)
                     return
                 self._tasks.pop(task.key, None)
             self._answer(task.key, result)

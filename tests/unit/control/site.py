@@ -1,4 +1,4 @@
-"""What tests of the control loop have: fake drivers over one fake site, a matrix on paper, a clock that ticks."""
+"""What tests of the control loop have: fake drivers over one site, a matrix on paper, a ticking clock."""
 
 import threading
 from collections.abc import Callable, Iterator

@@ -23,7 +23,16 @@ from metier.operations.registry import Caller, operation
 from metier.store.api import Entry, Store
 from metier.store.open import open_store
 from tests.builders import NOW, a_fleet, a_host, a_host_image, a_host_tier, a_job, a_tier, an_image
-from tests.unit.control.site import FakeDrivers, TickingClock, filled, order, refused, running, tools_of, until
+from tests.unit.control.site import (
+    FakeDrivers,
+    TickingClock,
+    filled,
+    order,
+    refused,
+    running,
+    tools_of,
+    until,
+)
 
 WEB, HOSTS, HOST = TierId("web"), TierId("hosts"), NodeId("host-1")
 

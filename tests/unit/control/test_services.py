@@ -28,7 +28,9 @@ class Drivers(FakeDrivers):
         return driver if self.has_consoles else object()
 
 
-def services(fleet: Fleet = FLEET, *, has_consoles: bool = True, entries: Sequence[Entry] = ()) -> LoopServices:
+def services(
+    fleet: Fleet = FLEET, *, has_consoles: bool = True, entries: Sequence[Entry] = ()
+) -> LoopServices:
     site = FakeSite()
     drivers = Drivers(site)
     drivers.has_consoles = has_consoles
@@ -36,8 +38,6 @@ def services(fleet: Fleet = FLEET, *, has_consoles: bool = True, entries: Sequen
     store = MemoryStore()
     store.save({}, 1, entries)
     return LoopServices(store, tools_of(drivers), lambda: fleet)
-
-
 
 
 def test_a_console_is_where_the_driver_says() -> None:

@@ -151,3 +151,27 @@ def test_closed_workers_begin_nothing(benches: Callable[..., Bench]) -> None:
     gate.set()
     assert bench.answer() == ("first", "FIRST")
     assert bench.begun.empty()
+
+
+def test_a_given_up_call_is_known_to_be_at_work_until_it_returns(benches: Callable[..., Bench]) -> None:
+    bench = benches()
+    gate, returned = threading.Event(), threading.Event()
+    bench.gates.append(gate)
+
+    def call() -> None:
+        bench.begun.put("hangs")
+        gate.wait()
+
+    bench.workers.submit(Task("hangs", "host-1", call, SOON, subject="host-1/VM1"))
+    bench.began()
+    assert not bench.workers.is_stuck("host-1/VM1")
+    bench.workers.give_up(LATER)
+    assert bench.workers.is_stuck("host-1/VM1")
+    assert not bench.workers.is_stuck("host-1/VM2")
+    gate.set()
+    for _ in range(1000):
+        if not bench.workers.is_stuck("host-1/VM1"):
+            returned.set()
+            break
+        returned.wait(0.01)
+    assert returned.is_set()
