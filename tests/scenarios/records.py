@@ -1,6 +1,6 @@
 """A store in memory: records as the JSON that the real stores keep, so that only what is stored survives."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -65,6 +65,12 @@ class MemoryStore:
         """Return the newest entries, oldest first."""
         return [entry for entry in self._entries if subject in (None, entry.subject)][-limit:]
 
+    def trim(self, keep: int) -> int:
+        """Remove the oldest entries; returns how many."""
+        removed = max(0, len(self._entries) - keep)
+        del self._entries[:removed]
+        return removed
+
     def close(self) -> None:
         """Let go of the hold."""
         self.release()
@@ -72,7 +78,3 @@ class MemoryStore:
     def backup(self) -> Iterator[bytes]:
         """Nothing here is worth a copy on disk."""
         return iter(())
-
-    def texts(self) -> Mapping[tuple[Kind, Any], str]:
-        """Return what is stored, as it is stored."""
-        return dict(self._texts)

@@ -13,6 +13,7 @@ import re
 import tokenize
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import takewhile
 from pathlib import Path
 from typing import NamedTuple
 
@@ -53,9 +54,21 @@ def collect(root: Path = ROOT) -> Mapping[str, tuple[Proof, ...]]:
         text = path.read_text(encoding="utf-8")
         for number, proof in proofs_in(path.relative_to(root).as_posix(), text):
             found.setdefault(number, {})[proof] = None
+    for number, proof in _told(root):
+        found.setdefault(number, {})[proof] = None
     for number, proofs in listed().items():
         found.setdefault(number, {}).update(dict.fromkeys(proofs))
     return {number: _nearest(sorted(proofs)) for number, proofs in found.items()}
+
+
+def _told(root: Path) -> Iterator[tuple[str, Proof]]:
+    """Yield what stories prove: the numbers in their comment from `# Proves` on."""
+    for path in sorted((root / "tests/scenarios").glob("*.txt")):
+        _, begins, rest = path.read_text(encoding="utf-8").partition("# Proves")
+        words = "".join(takewhile(lambda line: line.startswith("#"), f"#{rest}".splitlines(keepends=True)))
+        if begins:
+            for number in numbers_in(words):
+                yield number, Proof(path.relative_to(root).as_posix(), "")
 
 
 def listed() -> Mapping[str, tuple[Proof, ...]]:

@@ -49,8 +49,7 @@ def _execute(action: act.Work, fleet: Fleet, tools: Tools) -> Outcome:
         case act.PowerOff():
             tools.drivers.power(node).off(timeout_s=limit_s)
         case act.StageVms():
-            for offer in action.offers:
-                tools.drivers.hypervisor(node).define_vm(offer, timeout_s=limit_s)
+            _stage_vms(action, tools.drivers.hypervisor(node), limit_s)
         case act.RemoveVms():
             _remove_vms(tools.drivers.hypervisor(node), limit_s)
         case act.DiagnoseNode():
@@ -94,6 +93,16 @@ def _inventory(node: Node, tools: Tools, limit_s: float) -> Outcome:
     facts = tools.drivers.hypervisor(node).facts(timeout_s=limit_s)
     forms = facts.hardware.image_forms | {_FORMS[ImageType.VMM_HOST]}
     return Done(remarks=(facts.product,), hardware=replace(facts.hardware, image_forms=forms))
+
+
+def _stage_vms(action: act.StageVms, hypervisor: Hypervisor, limit_s: float) -> None:
+    """Remove the VMs that an earlier image left behind, and define those on offer."""
+    offered = {offer.number for offer in action.offers}
+    for vm in hypervisor.report(timeout_s=limit_s).vms:
+        if vm.number not in offered and vm.power is Power.OFF:
+            hypervisor.remove_vm(vm.number, timeout_s=limit_s)
+    for offer in action.offers:
+        hypervisor.define_vm(offer, timeout_s=limit_s)
 
 
 def _remove_vms(hypervisor: Hypervisor, limit_s: float) -> None:

@@ -195,6 +195,10 @@ class Loop:
             except MetierError as error:
                 self._not_stored(messages, error)
                 return None
+            except Exception as error:  # the loop must not end while the API goes on answering
+                log.exception("round not stored")
+                self._not_stored(messages, Refusal(f"internal error: {chain(error)}", code="internal"))
+                return None
             self._trim(now)
         self._adopt(result, messages, now)
         return result

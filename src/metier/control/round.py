@@ -21,7 +21,7 @@ from metier.domain.job import JobState
 from metier.domain.plan import Finding, Plan
 from metier.operations.registry import Outcome as Answer
 from metier.planner.check import check
-from metier.planner.effects import Done, settle
+from metier.planner.effects import Done, recover, settle
 from metier.planner.incremental import Planner
 from metier.store.api import Entry
 
@@ -94,6 +94,15 @@ def _take_safely(draft: Draft, message: Message, result: Round, now: datetime) -
         if isinstance(message, Order):
             fault = Refusal(f"internal error: {chain(error)}", code="internal", remedy="report this as a bug")
             result.replies.append((message, fault))
+        if isinstance(message, Settled) and isinstance(message.action, Work):
+            _let_go(draft, message, now)
+
+
+def _let_go(draft: Draft, message: Settled, now: datetime) -> None:
+    """Free a node from work whose outcome could not be recorded; what is wanted is planned again."""
+    node = draft.nodes.get(message.action.node)
+    if node is not None and node.pending is not None and node.pending.id == message.action_id:
+        recover(draft, node, now)
 
 
 def _take(draft: Draft, message: Message, result: Round, now: datetime) -> None:

@@ -169,7 +169,7 @@ class PowerOff(Work):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StageVms(Work):
-    """Make sure that a host offers the VMs of its image; VMs that exist keep their configuration."""
+    """Make sure that a host offers the VMs of its image and no others; those that exist stay as they are."""
 
     offers: tuple[OfferedVm, ...]
 

@@ -49,7 +49,7 @@ def fence_for(node: Node, now: datetime | None) -> Fence:
     """Return the fence that `node` leaves on its slot."""
     since = node.started_at or now
     assert since is not None
-    return Fence(node.name, node.host, node.vm_number, since)
+    return Fence(node.name, node.host, node.vm_number, since, raised=now)
 
 
 def _vm_down(fleet: Fleet, host: NodeId, number: int, since: datetime) -> str | None:

@@ -107,6 +107,7 @@ class Fence:
     Attributes:
         since: Only what was observed after this moment is evidence.
         attested: The operator who gave their word that it is down, if one did.
+        raised: When the slot was left; an orderly stop takes its time from here.
     """
 
     node: NodeId
@@ -114,6 +115,7 @@ class Fence:
     vm_number: int | None
     since: datetime
     attested: str = ""
+    raised: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -324,7 +324,7 @@ def _done(draft: Draft, action: act.Work, node: Node, outcome: Done, now: dateti
         case act.PrepareGuest():
             draft.put_slot(replace(draft.slot(action.slot), instance=action.instance))
             node = moved(node, Event.PREPARED, now)
-        case act.StartGuest():
+        case act.StartGuest() | act.PowerOn():
             node = _started(node, now)
         case act.RetireGuest():
             if action.discard is not None:

@@ -149,6 +149,9 @@ class World:
         return Done()
 
     def _stage(self, host: SimHost, action: act.StageVms) -> Outcome:
+        offered = {offer.number for offer in action.offers}
+        for number in [number for number, vm in host.vms.items() if number not in offered and not vm.is_on]:
+            del host.vms[number]
         for offer in action.offers:
             if offer.number not in host.vms:
                 host.vms[offer.number] = SimVm(offer.number, hardware_of(offer))

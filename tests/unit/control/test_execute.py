@@ -1,6 +1,7 @@
 """Actions become driver calls on fakes, and every error becomes an outcome."""
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -14,12 +15,13 @@ from metier.domain.image import OfferedVm
 from metier.domain.observation import Power
 from metier.drivers.hypervisor.fake import FakeSite, Fault
 from metier.planner.effects import DEADLINES_S, Done, Failed
-from tests.builders import a_fleet, a_host, a_tier, a_virtual_node, an_image, an_instance
+from tests.builders import NOW, a_fleet, a_host, a_tier, a_virtual_node, an_image, an_instance
 from tests.scenarios.controller import VirtualClock
-from tests.unit.control.site import NOW, FakeDrivers, tools_of
+from tests.unit.control.site import FakeDrivers, tools_of
+from tests.unit.planner.stories import CHECKED
 
 HOST, GUEST = NodeId("host-1"), NodeId("host-1/VM1")
-WHY = {"why": "a test wants it", "rule": "R-NONE-1"}
+WHY: dict[str, Any] = {"why": "a test wants it", "rule": "R-NONE-1"}
 OFFER = OfferedVm(1, memory_mib=512)
 PREPARE = act.PrepareGuest(
     node=GUEST,
@@ -74,10 +76,6 @@ class Bench:
 
     def do(self, action: act.Work, fleet: Fleet = FLEET) -> Done | Failed:
         return execute(action, fleet, self.tools)
-
-    @property
-    def vm(self) -> object:
-        return self.site.host("host-1").vms[1]
 
     @property
     def power(self) -> Power:
@@ -235,8 +233,6 @@ def test_a_question_is_answered_with_the_moment_it_was_asked(
 
 
 def test_a_guest_whose_address_is_not_known_fails_its_checks(bench: Bench) -> None:
-    from tests.unit.planner.stories import CHECKED
-
     fleet = a_fleet(a_host(), a_virtual_node(tier="web"), a_tier(), an_image(collectors=CHECKED))
     sight = ask(Question(Probe.CHECKS, GUEST), fleet, bench.tools, VirtualClock(NOW))
     assert [(check.ok, check.message) for check in sight.checks] == [(False, "its address is not known yet")]

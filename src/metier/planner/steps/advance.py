@@ -75,7 +75,7 @@ def _check_services(work: Work, node: Node) -> None:
     limit = _tier_of(work, node).failure_threshold if is_judged(work.fleet, node) else 0
     if limit and seen.failed_checks >= limit and _is_after(seen.health_at, node.since):
         last = _last_words(work, node)
-        _fail(work, node, Event.FAULT, f"its collectors failed {seen.failed_checks} times in a row{last}")
+        _fail(work, node, Event.FAULT, f"its collectors failed {limit} times in a row{last}")
 
 
 def _check_vmm(work: Work, node: Node) -> None:

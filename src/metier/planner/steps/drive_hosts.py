@@ -109,6 +109,9 @@ def _stopping_host(work: Work, node: Node) -> None:
     in_order = node.request is Request.SHUTDOWN or (node.request is None and not is_rebooting(node))
     if in_order and _waits_for_guests(work, node):
         return
+    if in_order and node.request is None and work.fleet.vms_of.get(node.name):
+        work.wait_with_tier(node, f"{node.name} waits until its virtual nodes are deleted", "R-RELEASE-2")
+        return
     answers = bool(work.fleet.seen(node.name).vmm_reachable)
     may_cut = may_be_switched_off(work, node)
     is_refused = may_cut and node.retry is not None

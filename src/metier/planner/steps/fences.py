@@ -32,7 +32,7 @@ def report_fences(work: Work) -> None:
                     f"slot {slot.id.number} waits for evidence that {fence.node} is down{_tried(work, fence)}"
                 )
                 work.wait(about_tier(tier), why, "R-FENCE-1")
-                patience_ends = fence.since + timedelta(seconds=PATIENCE_S)
+                patience_ends = (fence.raised or fence.since) + timedelta(seconds=PATIENCE_S)
                 if work.now >= patience_ends:
                     work.find("unfenced", about_tier(tier), why)
                 else:
