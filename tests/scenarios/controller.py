@@ -12,12 +12,13 @@ from typing import Any
 
 from metier.control.alerts import AlertBook
 from metier.control.inbox import Inbox, Message, Order, Settled
-from metier.control.jobs import JobThread, requeue
+from metier.control.jobs import JobThread
 from metier.control.observe import Probe, Question, Schedule, Sight
+from metier.control.recovery import take_over
 from metier.control.round import Memory, Round, run_round, touched_nodes
 from metier.domain.actions import Work
 from metier.domain.errors import MetierError, NoSuchThing
-from metier.domain.fleet import Draft, Fleet
+from metier.domain.fleet import Draft
 from metier.domain.ids import ImageRef
 from metier.domain.image import Image
 from metier.domain.job import JobState
@@ -25,11 +26,9 @@ from metier.domain.plan import Plan, Waiting
 from metier.drivers.hypervisor.api import VmReport
 from metier.matrix.api import ImportOrder, Report
 from metier.operations.registry import Caller, Operation, Outcome, Row, View
-from metier.planner.effects import recover
 from metier.planner.foresee import foresee
 from metier.planner.incremental import Planner
 from metier.sim.world import World
-from metier.store.api import Entry
 from tests.builders import an_image
 from tests.scenarios.records import MemoryStore
 
@@ -94,7 +93,7 @@ class VirtualController:
     def __init__(self, store: MemoryStore, world: World, now: datetime) -> None:
         self.store, self.world, self.clock = store, world, VirtualClock(now)
         epoch = store.hold("the story")
-        self.fleet = self._recovered(store.load())
+        self.fleet = take_over(store, store.load(), now)
         self.rounds = 0
         self.watchers: list[Callable[[bool], None]] = []
         self.in_flight: list[tuple[int, Work]] = []
@@ -219,19 +218,6 @@ class VirtualController:
             if job.state is JobState.QUEUED:
                 JobThread(job, self.fleet, self._inbox, self._matrix, self.clock).run()
                 self._wake = self.clock.now()
-
-    def _recovered(self, fleet: Fleet) -> Fleet:
-        now = self.clock.now()
-        draft = fleet.edit()
-        for node in fleet.nodes.values():
-            if node.pending is not None:
-                recover(draft, node, now)
-        for job in fleet.jobs.values():
-            if job.state is JobState.RUNNING:
-                requeue(draft, job)
-        entries = [Entry(now, "controller", "controller", "the controller started")]
-        self.store.save(draft.changes, draft.generation, entries)
-        return draft.freeze()
 
 
 def _sight(question: Question, shown: Draft, now: datetime) -> Sight:

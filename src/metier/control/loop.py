@@ -11,8 +11,9 @@ import structlog
 from metier.control.alerts import AlertBook
 from metier.control.crew import Crew
 from metier.control.inbox import Inbox, Message, Nudge, Order
-from metier.control.jobs import Jobs, requeue
+from metier.control.jobs import Jobs
 from metier.control.observe import Probe, Question, Schedule, Sight
+from metier.control.recovery import take_over
 from metier.control.round import Memory, Round, run_round, touched_nodes
 from metier.control.services import LoopServices
 from metier.control.tools import Tools
@@ -20,14 +21,12 @@ from metier.control.world import Clock
 from metier.domain.errors import MetierError, Refusal, chain
 from metier.domain.fleet import Draft, Fleet
 from metier.domain.ids import NodeId
-from metier.domain.job import JobState
 from metier.domain.plan import Plan, Waiting
 from metier.operations.registry import Caller, Operation, View
 from metier.operations.registry import Outcome as Answer
-from metier.planner.effects import recover
 from metier.planner.foresee import foresee
 from metier.planner.incremental import Planner
-from metier.store.api import Entry, Store
+from metier.store.api import Store
 
 LONGEST_SLEEP = timedelta(seconds=60)
 """Even when nothing is due the loop looks at its deadlines this often."""
@@ -71,7 +70,7 @@ class Loop:
         """
         self._store, self._tools, self._clock = store, tools, clock
         epoch = store.hold(holder)
-        self._fleet = self._recovered(store.load())
+        self._fleet = _taken_over(store, tools, clock)
         self._inbox = Inbox()
         self._crew = Crew(self._inbox, tools, clock)
         self._jobs = Jobs(self._inbox, tools.matrix, clock)
@@ -258,24 +257,6 @@ class Loop:
         frozen = {subject: tuple(waits) for subject, waits in waiting.items()}
         return View(self._fleet, plan, frozen, self._clock.now(), self._services)
 
-    def _recovered(self, fleet: Fleet) -> Fleet:
-        """Drop what an earlier run had in flight, and store that before anything else is done."""
-        now = self._clock.now()
-        draft = fleet.edit()
-        for node in fleet.nodes.values():
-            if node.pending is not None:
-                recover(draft, node, now)
-        for job in fleet.jobs.values():
-            if job.state is JobState.RUNNING:
-                requeue(draft, job)
-        removed = self._tools.matrix.sweep(fleet.images)
-        entries = [Entry(now, "controller", "controller", "the controller started")]
-        entries += [
-            Entry(now, "controller", "images", f"removed what killed work left: {what}") for what in removed
-        ]
-        self._store.save(draft.changes, draft.generation, entries)
-        return draft.freeze()
-
 
 def _turn_away(messages: Sequence[Message]) -> None:
     for message in messages:
@@ -285,3 +266,8 @@ def _turn_away(messages: Sequence[Message]) -> None:
 
 def _ended() -> Refusal:
     return Refusal("the controller is stopping", remedy="try again when it runs")
+
+
+def _taken_over(store: Store, tools: Tools, clock: Clock) -> Fleet:
+    fleet = store.load()
+    return take_over(store, fleet, clock.now(), tools.matrix.sweep(fleet.images))
