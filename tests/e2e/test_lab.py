@@ -190,7 +190,8 @@ def a_host_with_power_again_knows_its_guests_and_their_disks(lab: LabDatacentre,
     assert switch(guest.host, "on") == ""
     assert switch(guest.host, "on") == ""
     assert switch(guest.host, "status") == "on\n"
-    assert responds(lab, str(guest.host.address))
+    # Its neighbours ask for its address again only some time after they asked in vain.
+    assert wait_until(lambda: responds(lab, str(guest.host.address)), 10.0)
     assert guest.virsh("domstate") == "shut off"
     guest.virsh("start")
     assert wait_until(lambda: fetch(lab, "198.18.0.61", "health") == "ok", BOOT_TIMEOUT_S)
