@@ -31,8 +31,9 @@ def main() -> int:
 
 
 def _line(row: dict[str, Any]) -> str:
-    rest = "  ".join(f"{key}={value}" for key, value in row.items() if key != "name")
-    return f"{row.get('name', ''):<56} {rest}"
+    name = row.get("name") or row.get("case") or row.get("subformat") or ""
+    rest = "  ".join(f"{key}={value}" for key, value in row.items() if value not in (name, None))
+    return f"{name:<56} {rest}"
 
 
 if __name__ == "__main__":
