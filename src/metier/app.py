@@ -2,7 +2,6 @@
 
 import os
 import signal
-import socket
 from pathlib import Path
 from typing import BinaryIO
 
@@ -46,7 +45,11 @@ def serve(state: Path, listen: Listen | None = None) -> None:
     load_operations()
     state.mkdir(mode=0o700, parents=True, exist_ok=True)
     loop = Loop(
-        open_store(database(state)), _tools(state), SystemClock(), holder=_holder(), lost=_end_process
+        open_store(database(state)),
+        _tools(state),
+        SystemClock(),
+        holder=f"the controller on {state}",
+        lost=_end_process,
     )
     loop.start()
     try:
@@ -112,7 +115,3 @@ def _end_process() -> None:
     """Stop as if told to: the server ends in order, and with it the process."""
     log.critical("another controller took over; this one ends")
     os.kill(os.getpid(), signal.SIGTERM)
-
-
-def _holder() -> str:
-    return f"{socket.gethostname()} (process {os.getpid()})"

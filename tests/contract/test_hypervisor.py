@@ -12,6 +12,7 @@ from metier.lab.datacentre import LabDatacentre
 from metier.lab.state import LabHost
 from tests.contract.hypervisor_suite import HostTestbed, HypervisorSuite
 from tests.contract.libvirt_testbed import LibvirtTestbed
+from tests.contract.tcp_door import TcpDoor
 
 
 class FakeTestbed:
@@ -83,3 +84,16 @@ class TestLibvirt(HypervisorSuite):
         testbed = LibvirtTestbed(lab, tmp_path)
         yield testbed
         testbed.clean_up()
+
+
+@pytest.mark.e2e
+class TestRemoteLibvirt(HypervisorSuite):
+    """The same, through a remote URL: images cross the connection too."""
+
+    @pytest.fixture
+    def testbed(self, lab: LabDatacentre, tmp_path: Path) -> Iterator[HostTestbed]:
+        with TcpDoor(lab.hosts[0].folder / "run/libvirt-sock") as door:
+            testbed = LibvirtTestbed(lab, tmp_path)
+            testbed.settings["url"] = f"qemu+tcp://127.0.0.1:{door.port}/system"
+            yield testbed
+            testbed.clean_up()
