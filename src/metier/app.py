@@ -2,6 +2,7 @@
 
 import os
 import signal
+from collections.abc import Iterable
 from pathlib import Path
 from typing import BinaryIO
 
@@ -15,7 +16,7 @@ from metier.domain.fleet import Changes, Fleet, Kind
 from metier.domain.job import JobState
 from metier.domain.node import Node
 from metier.drivers.book import DriverBook
-from metier.drivers.registry import check_settings
+from metier.drivers.registry import check_settings, load_driver
 from metier.matrix.folder_matrix import FolderMatrix
 from metier.matrix.seed import nocloud_seed
 from metier.operations import load_operations
@@ -90,18 +91,28 @@ def restore(state: Path, source: BinaryIO) -> None:
 
 
 def _tools(state: Path) -> Tools:
-    return Tools(DriverBook(), FolderMatrix(state / MATRIX), nocloud_seed, _validate)
+    return Tools(DriverBook(), FolderMatrix(state / MATRIX), nocloud_seed, validate)
 
 
-def _validate(before: Fleet, changes: Changes) -> None:
+def validate(before: Fleet, changes: Changes) -> None:
     """Refuse what only the outside can judge: driver settings, and archives that are not there."""
     for name, node in changes.get(Kind.NODE, {}).items():
         if node is not None:
             _check_drivers(before.nodes.get(name), node)
+    for kind in (Kind.TIER, Kind.IMAGE):
+        for record in changes.get(kind, {}).values():
+            _check_collectors(spec.collector for spec in (record.collectors if record else None) or ())
     for job in changes.get(Kind.JOB, {}).values():
+        _check_collectors(spec["collector"] for spec in job.arguments.get("collectors", ()))
         archive = Path(str(job.arguments.get("archive", ".")))
         if job.state is JobState.QUEUED and not archive.exists():
             raise Refusal(f"cannot import {archive}: there is no such file", remedy="name the archive's path")
+
+
+def _check_collectors(names: Iterable[str]) -> None:
+    """Raise WrongUsage for a collector that is not installed: its guests would never count as healthy."""
+    for name in names:
+        load_driver("collector", name)
 
 
 def _check_drivers(before: Node | None, node: Node) -> None:

@@ -192,7 +192,7 @@ class VmdkDisk:
         if capacity > most:
             raise Refusal(
                 f"cannot use {self.name}: it claims {in_words(capacity)}, the limit is {in_words(most)}",
-                remedy="if the disk really is so large, raise the limit of the image matrix",
+                remedy="shrink the disk before you export it; this version takes none that is larger",
             )
 
     def _refuse_difference(self, sectors: int, header: Header, file: str) -> None:
