@@ -13,7 +13,7 @@ Files = Mapping[str, Path]
 """Where the members of an archive are, by bare name."""
 
 _REMEDY = "pack all files of the VM from inside its folder: tar -zcvf NAME.tgz *.vm*"
-_XEN_REMEDY = "a Xen guest is captured on an image host with cccapture, which this version does not have"
+_XEN_REMEDY = "a Xen guest comes in by cccapture on an image host, which this version does not have"
 
 
 def is_wanted(archive: str, name: str) -> bool:

@@ -106,7 +106,7 @@ def _refuse_strangers(settings: Settings) -> None:
     if settings.text("guestOS").lower().startswith("xen"):
         raise Refusal(
             f"cannot import {settings.file}: it is a Xen guest image, and -r takes VMware VMs only",
-            remedy="a Xen guest is captured on an image host with cccapture, which this version does not have",
+            remedy="a Xen guest comes in by cccapture on an image host, which this version does not have",
         )
     if any(
         settings.text(key)
