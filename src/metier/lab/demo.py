@@ -71,6 +71,17 @@ def run_demo(*, keep: bool = False, output: str = "text") -> int:
     return status
 
 
+def is_replaced(victim: dict[str, Any], members: list[dict[str, Any]], now: dict[str, Any]) -> bool:
+    """Say whether the tier is whole again without the guest that was killed.
+
+    Its VM may be taken once more for the slot: then it runs since another moment.  `victim`
+    and `now` are what `node show` said of that VM before and says now.
+    """
+    normal = [node for node in members if node["status"] == "normal"]
+    is_member = victim["name"] in [node["name"] for node in members]
+    return len(normal) == GUESTS and (not is_member or now["since"] != victim["since"])
+
+
 class Demo:
     """The demonstration at work."""
 
@@ -206,7 +217,7 @@ class Demo:
         self._fetch_all(step)
 
     def _kill_guest(self, step: Step) -> None:
-        victim = self._members()[0]
+        victim = self._node(self._members()[0]["name"])
         before = self._last_event()
         self._lab.kill_guest(victim["host"], f"metier-{victim['host']}-{victim['vm_slot']}")
         self._say(
@@ -267,10 +278,7 @@ class Demo:
 
     def _is_replaced(self, victim: dict[str, Any]) -> bool:
         members = self._members()
-        normal = [node for node in members if node["status"] == "normal"]
-        return len(normal) == GUESTS and all(
-            node["name"] != victim["name"] or node["since"] > victim["since"] for node in members
-        )
+        return is_replaced(victim, members, self._node(victim["name"]))
 
     def _wait(
         self, question: Callable[[], bool], timeout_s: float, what: str, step: Step | None = None
