@@ -21,10 +21,11 @@ from metier.domain.node import Endpoint, Instance, Node, NodeKind, Place, Placem
 from metier.domain.observation import Observed, Power, VmFacts
 from metier.domain.pool import PoolSettings
 from metier.domain.tier import Slot, Tier, TierKind, Trouble
+from metier.domain.timing import Activity, Timing, TimingId
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 
-Record = Node | Tier | Slot | Trouble | Image | Alert | Job | PoolSettings
+Record = Node | Tier | Slot | Trouble | Image | Alert | Job | PoolSettings | Timing
 
 HOST_IMAGE = ImageRef("vmm", "1")
 GUEST_IMAGE = ImageRef("web", "1")
@@ -173,6 +174,11 @@ def a_job(number: int = 1, **fields: Any) -> Job:
     return Job(id=number, **(values | fields))
 
 
+def a_timing(activity: Activity, subject: str, *seconds: float) -> Timing:
+    """Return what a subject took, oldest first."""
+    return Timing(TimingId(activity, subject), seconds)
+
+
 def vm_facts(number: int = 1, power: Power = Power.ON, **fields: Any) -> VmFacts:
     """Return what a host reports of one VM."""
     return VmFacts(number, power, **({"hardware": VM_HARDWARE} | fields))
@@ -212,6 +218,8 @@ def _put(draft: Draft, record: Record) -> None:
             draft.put_job(record)
         case PoolSettings():
             draft.put_pool(record)
+        case Timing():
+            draft.put_timing(record)
 
 
 def _fill_slot(draft: Draft, node: Node) -> None:

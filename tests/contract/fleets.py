@@ -6,6 +6,7 @@ from metier.domain.fleet import SITE, Changes, Fleet, Kind
 from metier.domain.observation import Observed, Power
 from metier.domain.pool import PoolSettings
 from metier.domain.tier import Trouble
+from metier.domain.timing import Activity
 from tests.builders import (
     NOW,
     a_fleet,
@@ -14,6 +15,7 @@ from tests.builders import (
     a_host_tier,
     a_job,
     a_tier,
+    a_timing,
     a_virtual_node,
     an_alert,
     an_image,
@@ -29,6 +31,7 @@ TABLES = {
     Kind.ALERT: "alerts",
     Kind.JOB: "jobs",
     Kind.OBSERVED: "observed",
+    Kind.TIMING: "timings",
 }
 
 
@@ -49,6 +52,8 @@ def a_fleet_of_everything() -> Fleet:
         an_alert(12),
         a_job(1),
         a_job(12, arguments={"file": "web.tgz", "answers": {"memory": 256, "names": ["a"]}, "size": None}),
+        a_timing(Activity.GUEST_BOOT, "web@2.0-rc", 4.5, 5.25, 4.0),
+        a_timing(Activity.POWER_ON, "host-1", 181.25),
         PoolSettings(warm_spares=3),
         observed={
             "host-1": Observed(Power.ON, NOW, vms=(vm_facts(1), vm_facts(2))),

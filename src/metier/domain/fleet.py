@@ -21,6 +21,7 @@ from metier.domain.node import Node, NodeKind, Place
 from metier.domain.observation import NOTHING_SEEN, Observed
 from metier.domain.pool import PoolSettings
 from metier.domain.tier import Slot, Tier, Trouble
+from metier.domain.timing import Activity, Expected, Stopwatch, Timing, TimingId
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +44,7 @@ class Kind(StrEnum):
     ALERT = "alert"
     JOB = "job"
     OBSERVED = "observed"
+    TIMING = "timing"
 
 
 RECORD_TYPES: dict[Kind, type[Any]] = {
@@ -55,12 +57,13 @@ RECORD_TYPES: dict[Kind, type[Any]] = {
     Kind.ALERT: Alert,
     Kind.JOB: Job,
     Kind.OBSERVED: Observed,
+    Kind.TIMING: Timing,
 }
 
 SITE = "site"
 """Key of the one `PoolSettings` record."""
 
-_Record = TypeVar("_Record", Node, Tier, Slot, Trouble, Image, Alert, Job, PoolSettings)
+_Record = TypeVar("_Record", Node, Tier, Slot, Trouble, Image, Alert, Job, PoolSettings, Timing)
 
 Changes = dict[Kind, dict[Any, Any]]
 """New record by kind and key; None for one that was removed."""
@@ -88,6 +91,8 @@ class Fleet:
         loose: Nodes that are neither in a tier nor spare: on their way, withheld or broken.
         fenced: Numbers of the slots that have fences, by tier.
         fenced_by: Slots with a fence for a node, by that node and by its host.
+        stopwatches: What is being timed, by node.  In memory alone: what a restart interrupted is no measure.
+        usual: What `timing.expected_s` worked out, filled as it is asked for.
         generation: Counts up by one with every Draft that was frozen.
     """
 
@@ -104,9 +109,12 @@ class Fleet:
         "observed",
         "pool",
         "slots",
+        "stopwatches",
         "tier_members",
         "tiers",
+        "timings",
         "troubles",
+        "usual",
         "vms_of",
     )
 
@@ -118,6 +126,7 @@ class Fleet:
     images: dict[ImageRef, Image]
     alerts: dict[int, Alert]
     jobs: dict[int, Job]
+    timings: dict[TimingId, Timing]
     pool: PoolSettings
     tier_members: dict[TierId, dict[int, NodeId]]
     vms_of: dict[NodeId, dict[int, NodeId]]
@@ -125,6 +134,8 @@ class Fleet:
     loose: dict[NodeId, None]
     fenced: dict[TierId, dict[int, SlotId]]
     fenced_by: dict[NodeId, dict[SlotId, SlotId]]
+    stopwatches: dict[NodeId, Stopwatch]
+    usual: dict[Activity, Expected]
     generation: int
 
     def __init__(self) -> None:
@@ -133,6 +144,7 @@ class Fleet:
         self.pool = PoolSettings()
         self.tier_members, self.vms_of, self.free, self.loose = {}, {}, {}, {}
         self.fenced, self.fenced_by = {}, {}
+        self.timings, self.stopwatches, self.usual = {}, {}, {}
         self.generation = 0
 
     @classmethod
@@ -145,6 +157,12 @@ class Fleet:
         fleet = draft.freeze()
         fleet.generation = generation
         return fleet
+
+    def records(self) -> Changes:
+        """Return everything it is made of, by kind and key: what `of` builds it from."""
+        records: Changes = {kind: dict(getattr(self, field)) for kind, field in _FIELDS.items()}
+        records[Kind.POOL] = {SITE: self.pool}
+        return records
 
     def edit(self) -> "Draft":
         """Begin a Draft on top of this snapshot, which stays as it is."""
@@ -215,6 +233,7 @@ _FIELDS = {
     Kind.ALERT: "alerts",
     Kind.JOB: "jobs",
     Kind.OBSERVED: "observed",
+    Kind.TIMING: "timings",
 }
 
 
@@ -265,6 +284,8 @@ class Draft(Fleet):
                 self._put_slot(key, record)
             case Kind.POOL:
                 self.put_pool(record)
+            case Kind.TIMING:
+                self._put_timing(key, record)
             case _:
                 self._put(kind, key, record)
 
@@ -280,11 +301,13 @@ class Draft(Fleet):
         return self.put_node(replace(self.nodes[name], **fields))
 
     def remove_node(self, name: NodeId) -> None:
-        """Remove a node and what was observed of it."""
+        """Remove a node, what was observed of it, and what it took."""
         self._reindex(self.nodes.get(name), None)
         self._put(Kind.NODE, name, None)
         if name in self.observed:
             self._put(Kind.OBSERVED, name, None)
+        self.put_stopwatch(name, None)
+        self._remove_timings(name)
 
     def put_observed(self, name: NodeId, seen: Observed, *, quiet: bool = False) -> None:
         """Put what was observed of a node; quietly, when only its age changed and nobody need plan."""
@@ -322,8 +345,9 @@ class Draft(Fleet):
         self._put(Kind.IMAGE, image.ref, self._stamped(image))
 
     def remove_image(self, ref: ImageRef) -> None:
-        """Remove an image version."""
+        """Remove an image version, and what its guests took."""
         self._put(Kind.IMAGE, ref, None)
+        self._remove_timings(str(ref))
 
     def put_alert(self, alert: Alert) -> None:
         """Put an alert."""
@@ -337,6 +361,17 @@ class Draft(Fleet):
         """Put a job."""
         self._put(Kind.JOB, job.id, self._stamped(job))
 
+    def put_timing(self, timing: Timing) -> None:
+        """Put what a subject took."""
+        self._put_timing(timing.id, self._stamped(timing))
+
+    def put_stopwatch(self, name: NodeId, running: Stopwatch | None) -> None:
+        """Put what a node is being timed for, None to stop; nobody is told of it and nothing is stored."""
+        if running is not None:
+            self._own("stopwatches")[name] = running
+        elif name in self.stopwatches:
+            del self._own("stopwatches")[name]
+
     def put_pool(self, pool: PoolSettings) -> None:
         """Put the pools' automation settings."""
         self.pool = self._stamped(pool)
@@ -349,6 +384,17 @@ class Draft(Fleet):
         for field, outer, inner in new - old:
             self._move(field, None, (outer, inner, slot))
         self._put(Kind.SLOT, slot, record)
+
+    def _put_timing(self, key: TimingId, record: Timing | None) -> None:
+        self._put(Kind.TIMING, key, record)
+        # A new table, not an emptied one: snapshots from before go on with theirs.
+        self.usual = {}
+
+    def _remove_timings(self, subject: str) -> None:
+        for activity in Activity:
+            key = TimingId(activity, subject)
+            if key in self.timings:
+                self._put_timing(key, None)
 
     def _stamped(self, record: _Record) -> _Record:
         if not self._stamp or record.generation == self.generation:

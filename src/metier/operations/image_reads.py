@@ -7,7 +7,7 @@ from metier.domain.errors import NoSuchThing
 from metier.domain.fleet import Fleet
 from metier.domain.ids import image_ref, natural, plain_name
 from metier.domain.image import Image, ImageType
-from metier.operations.image_row import COLUMNS, image_row
+from metier.operations.image_row import COLUMNS, image_details, image_row
 from metier.operations.images import row_of
 from metier.operations.records import versions_of
 from metier.operations.registry import Form, Row, View, option, positional, reads
@@ -51,7 +51,8 @@ class ShowImage:
 @reads("image", "show", ShowImage, columns=COLUMNS, examples=("metier image show web@1",))
 def show_image(view: View, arguments: ShowImage) -> Row:
     """Show everything about one image version, with what could not be honoured of its machine."""
-    return row_of(view.fleet, _newest(view.fleet, arguments.name).ref)
+    image = _newest(view.fleet, arguments.name)
+    return {**row_of(view.fleet, image.ref), **image_details(view.fleet, image)}
 
 
 def _newest(fleet: Fleet, text: str) -> Image:

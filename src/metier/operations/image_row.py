@@ -3,7 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import asdict
 
+from metier.domain.fleet import Fleet
 from metier.domain.image import Image, Machine, OfferedVm
+from metier.domain.timing import Activity, measured_s
 from metier.operations.parsing import rfc3339
 from metier.operations.registry import Row
 from metier.operations.tier_row import requirements_row
@@ -34,6 +36,14 @@ def image_row(image: Image, tiers: Sequence[str]) -> Row:
         "offers": [_offer(offer) for offer in image.offers],
         **_machine(image.machine),
         "generation": image.generation,
+    }
+
+
+def image_details(fleet: Fleet, image: Image) -> Row:
+    """Return what the page of one image version shows beside its row: medians of what its guests took."""
+    return {
+        "boot_s": measured_s(fleet, Activity.GUEST_BOOT, str(image.ref)),
+        "prepare_s": measured_s(fleet, Activity.PREPARE, str(image.ref)),
     }
 
 

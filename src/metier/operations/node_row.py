@@ -11,6 +11,7 @@ from metier.domain.ids import SlotId
 from metier.domain.node import Node, Place
 from metier.domain.status import health, status
 from metier.domain.tier import Fence
+from metier.domain.timing import Activity, measured_s
 from metier.operations.parsing import rfc3339
 from metier.operations.registry import Row
 
@@ -92,6 +93,7 @@ def node_details(fleet: Fleet, node: Node, waiting: Sequence[str] = ()) -> Row:
         "power_error": seen.power_error or None,
         "foreign_running": None if node.vmm is None else seen.foreign_running,
         "accelerated": seen.accelerated,
+        "boot_s": None if node.is_virtual else measured_s(fleet, Activity.POWER_ON, node.name),
         "virtual_nodes": [virtual.name for virtual in fleet.virtual_nodes(node.name)],
     }
 

@@ -9,12 +9,13 @@ from typing import Any
 from metier.domain.errors import Refusal
 from metier.domain.fleet import RECORD_TYPES, SITE, Changes, Kind
 from metier.domain.ids import ImageRef, SlotId, TierId
+from metier.domain.timing import timing_id
 from metier.store.api import Entry
 from metier.store.codec import form_of
 from metier.store.form import Unreadable, parse_json
 
-OBSERVATIONS = frozenset({Kind.OBSERVED})
-"""What drivers saw; every other kind is what operators and the loop decided."""
+OBSERVATIONS = frozenset({Kind.OBSERVED, Kind.TIMING})
+"""What was seen and measured; every other kind is what operators and the loop decided."""
 
 
 def _slot_id(text: str) -> SlotId:
@@ -43,6 +44,7 @@ _KEYS: dict[Kind, Callable[[str], Any]] = {
     Kind.ALERT: int,
     Kind.JOB: int,
     Kind.OBSERVED: str,
+    Kind.TIMING: timing_id,
 }
 
 _FORMS = {kind: form_of(record_type) for kind, record_type in RECORD_TYPES.items()}

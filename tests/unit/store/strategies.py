@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from metier.domain.ids import TierId
 from metier.domain.node import Place, Placement
+from metier.domain.timing import LONGEST_S, MOST_SAMPLES, Timing, TimingId
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
@@ -70,11 +71,18 @@ def _named(hint: Any) -> st.SearchStrategy[Any]:
 
 def _valid(cls: Any) -> Callable[..., Any]:
     """Return the class, or where it refuses some combinations of fields, what makes valid ones of them."""
-    make: Callable[..., Any] = _placement if cls is Placement else cls
-    return make
+    return _VALID.get(cls, cls)
 
 
 def _placement(place: Place, tier: TierId | None, slot: int | None) -> Placement:
     if tier is None or slot is None:
         return Placement(Place.FREE if place is Place.TIER else place)
     return Placement(Place.TIER, tier, slot)
+
+
+def _timing(id: TimingId, seconds: tuple[float, ...], generation: int) -> Timing:  # noqa: A002 - its field
+    valid = tuple(min(abs(each), LONGEST_S) for each in (*seconds, 0.0))
+    return Timing(id, valid[-MOST_SAMPLES:], generation)
+
+
+_VALID: dict[Any, Callable[..., Any]] = {Placement: _placement, Timing: _timing}
