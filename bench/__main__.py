@@ -7,7 +7,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
-NAMES = ("planner", "replacement", "store", "cli_start", "api_list", "import_image")
+NAMES = (
+    *("planner", "simulation", "replacement", "store", "cli_start", "api_list", "import_image"),
+    "allocator",
+)
 
 
 def main() -> int:
