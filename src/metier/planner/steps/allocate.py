@@ -1,11 +1,12 @@
 """Fills the slots of tiers from the free pool (R-ALLOC-1 to R-ALLOC-5)."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator
 
 from metier.domain.actions import AllocateNode
+from metier.domain.allocation import allotments, has_brake_on
+from metier.domain.allocation import shortage as lacking
 from metier.domain.fleet import Shape
-from metier.domain.ids import NodeId, SlotId, natural
+from metier.domain.ids import NodeId, natural
 from metier.domain.matching import (
     Obstacle,
     host_obstacle,
@@ -16,59 +17,36 @@ from metier.domain.matching import (
 )
 from metier.domain.node import NodeKind
 from metier.domain.tier import Tier, TierKind, TierState
-from metier.planner.policies.choose import Chooser
-from metier.planner.steps.failures import is_braked
 from metier.planner.work import Work, about_tier
 
 
 def allocate_nodes(work: Work) -> None:
     """Serve every tier's shortage below minimum, then every shortage below target, by priority."""
-    chooser = Chooser(work.fleet)
-    _serve(work, chooser, lambda tier: tier.minimum, "minimum")
-    _serve(work, chooser, lambda tier: tier.target, "target")
-
-
-def report_shortages(work: Work) -> None:
-    """Say for every tier in scope that is still short why no free node would do (R-ALLOC-5)."""
-    for tier in work.tiers():
-        missing = shortage(work, tier, tier.target)
-        if missing > 0 and not is_braked(work, tier):
-            _report(work, tier, missing)
-
-
-def shortage(work: Work, tier: Tier, goal: int) -> int:
-    """Return how many nodes `tier` lacks to `goal`; every member counts, engaged or not (R-ALLOC-4)."""
-    if tier.state is TierState.INACTIVE:
-        return 0
-    return max(0, min(goal, tier.maximum) - len(work.fleet.members(tier.name)))
-
-
-def _serve(work: Work, chooser: Chooser, goal: Callable[[Tier], int], name: str) -> None:
-    for tier in work.tiers():
-        missing = shortage(work, tier, goal(tier))
-        if missing > 0 and not is_braked(work, tier):
-            _fill(work, chooser, tier, missing, f"below its {name} of {goal(tier)}")
-
-
-def _fill(work: Work, chooser: Chooser, tier: Tier, missing: int, reason: str) -> None:
-    numbers = _empty_slots(work, tier)
-    for _, (node, price) in zip(range(missing), chooser.choose(tier), strict=False):
-        count = len(work.fleet.members(tier.name))
+    for node, slot, price, has, level, goal in allotments(work.fleet, work.tiers()):
+        reason = f"below its {level} of {goal}"
         work.act(
             AllocateNode(
                 node=node.name,
-                slot=SlotId(tier.name, next(numbers)),
+                slot=slot,
                 cost=price,
-                why=f"{tier.name} has {count}, {reason}; it is the cheapest fit, with a surplus of {price}",
+                why=f"{slot.tier} has {has}, {reason}; it is the cheapest fit, with a surplus of {price}",
                 rule="R-ALLOC-1",
                 expects=node.generation,
             )
         )
 
 
-def _empty_slots(work: Work, tier: Tier) -> Iterator[int]:
-    taken = set(work.fleet.members(tier.name))
-    return iter([number for number in range(1, tier.maximum + 1) if number not in taken])
+def report_shortages(work: Work) -> None:
+    """Say for every tier in scope that is still short why no free node would do (R-ALLOC-5)."""
+    for tier in work.tiers():
+        missing = shortage(work, tier, tier.target)
+        if missing > 0 and not has_brake_on(work.fleet, tier):
+            _report(work, tier, missing)
+
+
+def shortage(work: Work, tier: Tier, goal: int) -> int:
+    """Return how many nodes `tier` lacks to `goal` in the fleet as it will be."""
+    return lacking(work.fleet, tier, goal)
 
 
 def _report(work: Work, tier: Tier, missing: int) -> None:

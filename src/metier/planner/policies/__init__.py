@@ -1,1 +1,0 @@
-"""Choices that steps make, one policy a file."""
