@@ -1,6 +1,6 @@
 """From a guest's death to the start order of its replacement, in real time, over a real store.
 
-The VM manager is the in-memory one, so that what is measured is Metier.  The floor is
+The VM manager is a simulated one, so that what is measured is Metier.  The floor is
 what cannot be saved: two rounds' writes to the same kind of store (that the guest
 failed and its heir is being prepared; that the heir is being started).
 """
@@ -23,16 +23,16 @@ from metier.domain.lifecycle import Lifecycle
 from metier.domain.node import DISCOVERED, Endpoint, Node, NodeKind
 from metier.domain.pool import PoolSettings
 from metier.domain.tier import Tier, TierKind, TierState
-from metier.drivers.book import DriverBook
-from metier.drivers.hypervisor.fake import FakeSite, named_site
-from metier.matrix.folder_matrix import FolderMatrix
-from metier.matrix.seed import nocloud_seed
+from metier.sim.datacentre import DataCentre
+from metier.sim.drivers import SimDrivers, accept
+from metier.sim.hypervisor import personality
+from metier.sim.matrix import SimMatrix
 from metier.store.api import Entry
 from metier.store.open import open_store
 
 _DEATHS = 20
 _GUESTS = 2
-_HOST, _SITE = NodeId("host-1"), "bench-replacement"
+_HOST = NodeId("host-1")
 _VMM, _WEB = ImageRef("vmm", "1"), ImageRef("web", "1")
 _PATIENCE_S = 30.0
 
@@ -42,10 +42,12 @@ def run() -> list[dict[str, Any]]:
     with tempfile.TemporaryDirectory(prefix="metier-bench-") as name:
         folder = Path(name)
         floor_s = _floor_s(folder / "floor")
-        with_loop = _loop(folder)
+        datacentre = DataCentre(SystemClock())
+        datacentre.usual_guest_boot_s = 0.0
+        with_loop = _loop(folder, datacentre)
         with_loop.start()
         try:
-            took_s = _deaths(with_loop, named_site(_SITE))
+            took_s = _deaths(with_loop, datacentre)
         finally:
             with_loop.stop()
     value = median(took_s)
@@ -64,7 +66,7 @@ def run() -> list[dict[str, Any]]:
     ]
 
 
-def _loop(folder: Path) -> Loop:
+def _loop(folder: Path, datacentre: DataCentre) -> Loop:
     store = open_store(folder / "state")
     store.hold("bench")
     draft = Draft(Fleet())
@@ -72,7 +74,7 @@ def _loop(folder: Path) -> Loop:
         draft.put(*record)
     store.save(draft.changes, 1, [])
     store.close()
-    tools = Tools(DriverBook(), FolderMatrix(folder / "images"), nocloud_seed, lambda _before, _changes: None)
+    tools = Tools(SimDrivers(datacentre), SimMatrix(), personality, accept)
     return Loop(open_store(folder / "state"), tools, SystemClock(), holder="bench")
 
 
@@ -82,9 +84,7 @@ def _records() -> list[tuple[Kind, Any, Any]]:
     disk = Disk("disk.qcow2", 1 << 20, 1 << 16, "sha256:0")
     vmm = Image(_VMM, ImageType.VMM_HOST, "vmm-host", now, offers=offers)
     web = Image(_WEB, ImageType.LINUX, "vmdk", now, machine=Machine((disk,)))
-    host = Node(
-        _HOST, NodeKind.PHYSICAL, DISCOVERED, Lifecycle.NEW, vmm=Endpoint("fake", {"site": _SITE}), since=now
-    )
+    host = Node(_HOST, NodeKind.PHYSICAL, DISCOVERED, Lifecycle.NEW, vmm=Endpoint("simulated", {}), since=now)
     hosts = Tier(TierId("hosts"), TierKind.HOST, _VMM, TierState.ACTIVE)
     guests = Tier(
         TierId("web"),
@@ -106,14 +106,15 @@ def _records() -> list[tuple[Kind, Any, Any]]:
     ]
 
 
-def _deaths(loop: Loop, site: FakeSite) -> list[float]:
+def _deaths(loop: Loop, datacentre: DataCentre) -> list[float]:
     took_s = []
     for _ in range(_DEATHS):
         members = _when_all_run(loop)
         victim = members[0]
         assert victim.vm_number is not None
         died = datetime.now(UTC)
-        site.power_off_vm(_HOST, victim.vm_number)
+        host = datacentre.machine(_HOST)
+        datacentre.stop_vm(host, host.vms[victim.vm_number])
         took_s.append((_next_start(loop, died) - died).total_seconds())
     return took_s
 

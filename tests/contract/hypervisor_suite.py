@@ -44,6 +44,10 @@ class HostTestbed(Protocol):
         """Make a VM that is not Metier's."""
         ...
 
+    def move_in(self) -> tuple[str, int]:
+        """Let a running VM of another node of this site be moved here; returns that node and its number."""
+        ...
+
     def foreign(self) -> dict[str, bool]:
         """Return the VMs that are not Metier's, and whether each is running."""
         ...
@@ -208,6 +212,15 @@ class HypervisorSuite:
         driver.remove_vm(1, timeout_s=TIMEOUT_S)
         driver.drop_image("web-1", timeout_s=TIMEOUT_S)
         assert testbed.foreign() == {"payroll": True, "archive": False}
+
+    def test_a_vm_of_another_node_that_was_moved_here_is_told_and_not_owned(
+        self, testbed: HostTestbed, driver: Hypervisor
+    ) -> None:
+        """R-DRIFT-1 (R-FENCE-1): who looks for a VM that is gone has to find it where it is."""
+        stray = testbed.move_in()
+        report = driver.report(timeout_s=TIMEOUT_S)
+        assert [(one.host, one.number, one.power) for one in report.strays] == [(*stray, Power.ON)]
+        assert (report.vms, report.foreign_running) == ((), 1)
 
     def test_a_foreign_vm_with_a_name_of_ours_is_refused_and_left_alone(
         self, testbed: HostTestbed, driver: Hypervisor

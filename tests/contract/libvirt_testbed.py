@@ -5,7 +5,7 @@ import itertools
 import subprocess
 from pathlib import Path
 
-from metier.domain.image import Disk, Machine
+from metier.domain.image import Disk, Machine, OfferedVm
 from metier.drivers.hypervisor.api import Hypervisor, ImageSource
 from metier.drivers.hypervisor.libvirt import Libvirt
 from metier.lab.datacentre import LabDatacentre
@@ -84,6 +84,16 @@ class LibvirtTestbed:
         children = Path(f"/proc/{init.pid}/task/{init.pid}/children").read_text().split()
         names = {int(child): Path(f"/proc/{child}/comm").read_text().strip() for child in children}
         return next(child for child, name in names.items() if name == "libvirtd")
+
+    def move_in(self) -> tuple[str, int]:
+        """Make a running VM of another node here: what a move of it leaves, but for its disks."""
+        node = f"{self.node}-neighbour"
+        neighbour = Libvirt.open(node, self.settings)
+        self._opened.append(neighbour)
+        neighbour.define_vm(OfferedVm(1, memory_mib=32), timeout_s=TIMEOUT_S)
+        neighbour.start(1, timeout_s=TIMEOUT_S)
+        self._foreign.append(f"metier-{node}-VM1")
+        return node, 1
 
     def foreign(self) -> dict[str, bool]:
         running = self.virsh("list", "--name").split()

@@ -156,19 +156,6 @@ class SqlSuite(StoreSuite):
 
     # --- the journal ---------------------------------------------------------------
 
-    def test_trimming_keeps_the_newest_entries(self, place: SqlPlace) -> None:
-        with closing(place.open()) as store:
-            store.hold("controller")
-            store.save({}, 1, [an_entry(str(number)) for number in range(10)])
-            assert store.trim(keep=20) == 0
-            assert store.trim(keep=3) == 7
-            assert [entry.message for entry in store.journal()] == ["7", "8", "9"]
-            last = store.journal_tail(limit=1)[0].id
-            assert store.trim(keep=0) == 3
-            assert store.trim(keep=0) == 0
-            store.save({}, 1, [an_entry("later")])
-            assert store.journal()[0].id > last
-
     def test_a_long_journal_is_trimmed_in_portions(
         self, place: SqlPlace, monkeypatch: pytest.MonkeyPatch
     ) -> None:

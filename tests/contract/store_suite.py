@@ -223,6 +223,27 @@ class StoreSuite:
             assert [entry.message for entry in store.journal_tail(subject="n0", limit=2)] == ["2", "4"]
             assert list(store.journal(subject="n")) == []
 
+    def test_trimming_keeps_the_newest_entries(self, place: StorePlace) -> None:
+        with closing(place.open()) as store:
+            store.hold("controller")
+            store.save({}, 1, [an_entry(str(number)) for number in range(10)])
+            assert store.trim(keep=20) == 0
+            assert store.trim(keep=3) == 7
+            kept = store.journal()
+            assert [entry.message for entry in kept] == ["7", "8", "9"]
+            assert store.journal(after=kept[0].id) == kept[1:]
+            assert store.journal(after=0) == kept
+            last = store.journal_tail(limit=1)[0].id
+            assert store.trim(keep=0) == 3
+            assert store.trim(keep=0) == 0
+            store.save({}, 1, [an_entry("later")])
+            assert store.journal()[0].id > last
+
+    def test_trimming_needs_the_hold(self, place: StorePlace) -> None:
+        with closing(place.open()) as store, pytest.raises(Refusal) as caught:
+            store.trim(0)
+        assert caught.value.code == "hold-lost"
+
     @pytest.mark.parametrize("limit", [0, -1])
     def test_no_entries_are_asked_for(self, place: StorePlace, limit: int) -> None:
         with held(place) as store:

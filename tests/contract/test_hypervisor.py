@@ -1,4 +1,4 @@
-"""The hypervisor contract over the fake and over real libvirt hosts."""
+"""The hypervisor contract over simulated and over real libvirt hosts."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -6,26 +6,29 @@ from pathlib import Path
 import pytest
 
 from metier.domain.image import Disk, Machine
-from metier.drivers.hypervisor.api import Hypervisor, ImageSource
-from metier.drivers.hypervisor.fake import FakeHypervisor, FakeSite
+from metier.drivers.hypervisor.api import GuestSpec, Hypervisor, ImageSource
 from metier.lab.datacentre import LabDatacentre
 from metier.lab.state import LabHost
-from tests.contract.hypervisor_suite import HostTestbed, HypervisorSuite
+from metier.sim.clock import VirtualClock
+from metier.sim.datacentre import DataCentre
+from metier.sim.hypervisor import SimHypervisor
+from tests.builders import NOW
+from tests.contract.hypervisor_suite import OFFER, HostTestbed, HypervisorSuite, nothing
 from tests.contract.libvirt_testbed import LibvirtTestbed
 from tests.contract.tcp_door import TcpDoor
 
 
-class FakeTestbed:
-    """One host of a site of its own."""
+class SimTestbed:
+    """One host of a data centre of its own, in which no time passes."""
 
     NODE = "host-1"
 
-    def __init__(self) -> None:
-        self.site = FakeSite()
-        self._host = self.site.host(self.NODE)
+    def __init__(self, store: str | None = None) -> None:
+        self.datacentre = DataCentre(VirtualClock(NOW))
+        self._host = self.datacentre.add(self.NODE, is_on=True, boot_s=0, store=store)
 
     def open(self) -> Hypervisor:
-        return FakeHypervisor(self.site, self.NODE)
+        return SimHypervisor(self.datacentre, self.NODE)
 
     def image(self, key: str) -> ImageSource:
         disk = Disk("disk-0.qcow2", capacity_bytes=1 << 20, stored_bytes=4096, digest="sha256:0")
@@ -34,6 +37,14 @@ class FakeTestbed:
     def add_foreign(self, name: str, *, running: bool) -> None:
         self._host.foreign[name] = running
 
+    def move_in(self) -> tuple[str, int]:
+        origin = self.datacentre.add("host-9", is_on=True, boot_s=0)
+        SimHypervisor(self.datacentre, origin.name).define_vm(OFFER, timeout_s=1)
+        vm = origin.vms[OFFER.number]
+        self.datacentre.start_vm(origin, vm)
+        self.datacentre.move_vm(origin, vm, self._host)
+        return origin.name, vm.number
+
     def foreign(self) -> dict[str, bool]:
         return dict(self._host.foreign)
 
@@ -41,32 +52,54 @@ class FakeTestbed:
         return f"metier-{self.NODE}-VM{number}"
 
     def set_memory(self, number: int, memory_mib: int) -> None:
-        self._host.set_memory(number, memory_mib)
+        self._host.vms[number].set_memory(memory_mib)
 
     def kill(self, number: int) -> None:
-        self.site.power_off_vm(self.NODE, number)
+        self.datacentre.stop_vm(self._host, self._host.vms[number])
 
     def vanish(self) -> None:
-        self.site.switch(self.NODE, on=False)
+        self.datacentre.switch(self.NODE, on=False)
 
     def come_back(self) -> None:
-        self.site.switch(self.NODE, on=True)
+        self.datacentre.switch(self.NODE, on=True)
 
     def write(self, instance: str, text: bytes) -> None:
-        self._host.instances[instance].written = text
+        self._host.store.instances[instance].written = text
 
     def written(self, instance: str) -> bytes | None:
-        found = self._host.instances.get(instance)
+        found = self._host.store.instances.get(instance)
         return None if found is None else found.written
 
     def copy_of(self, key: str) -> object | None:
-        return (self._host.copies, self._host.images[key]) if key in self._host.images else None
+        store = self._host.store
+        return (store.copies, store.images[key]) if key in store.images else None
 
 
-class TestFakeHypervisor(HypervisorSuite):
+class SharingTestbed(SimTestbed):
+    """One host of two that share a store."""
+
+    def __init__(self) -> None:
+        super().__init__("shared")
+        self.datacentre.add("host-2", is_on=True, store="shared")
+        other = SimHypervisor(self.datacentre, "host-2")
+        other.define_vm(OFFER, timeout_s=1)
+        guest = GuestSpec("db-1-1", self.image("db-1"), "db1", b"seed", {})
+        other.prepare(1, guest, nothing, timeout_s=1)
+        other.start(1, timeout_s=1)
+
+
+class TestSimHypervisor(HypervisorSuite):
     @pytest.fixture
     def testbed(self) -> HostTestbed:
-        return FakeTestbed()
+        return SimTestbed()
+
+
+class TestSimHypervisorOfSharedStore(HypervisorSuite):
+    """The same on a host whose store another host uses too, with a guest of its own in it."""
+
+    @pytest.fixture
+    def testbed(self) -> HostTestbed:
+        return SharingTestbed()
 
 
 @pytest.fixture(scope="module")

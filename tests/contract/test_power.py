@@ -1,4 +1,4 @@
-"""The power contract over the fake and over an operator's commands."""
+"""The power contract over a simulated BMC and over an operator's commands."""
 
 import shlex
 import sys
@@ -6,40 +6,39 @@ from pathlib import Path
 
 import pytest
 
-from metier.domain.errors import Unavailable
 from metier.drivers.power.api import PowerController
 from metier.drivers.power.command import CommandPower
-from metier.drivers.power.fake import FakePower, Panel
+from metier.sim.clock import VirtualClock
+from metier.sim.datacentre import DataCentre
+from metier.sim.machines import BmcFault
+from metier.sim.power import SimPower
+from tests.builders import NOW
 from tests.contract.power_suite import PowerSuite, PowerTestbed
 
 NODE = "host-1"
 
 
-class FakeTestbed:
-    """A switch on a panel."""
+class SimTestbed:
+    """The only machine of a data centre."""
 
     def __init__(self) -> None:
-        self._panel = Panel()
-        self._opened: list[FakePower] = []
+        self._datacentre = DataCentre(VirtualClock(NOW))
+        self._machine = self._datacentre.add(NODE)
 
     def open(self) -> PowerController:
-        driver = FakePower(self._panel, NODE)
-        self._opened.append(driver)
-        return driver
+        return SimPower(self._datacentre, NODE)
 
     def turn(self, *, on: bool) -> None:
-        self._panel.switch(NODE, on)
+        self._datacentre.switch(NODE, on=on)
 
     def is_on(self) -> bool:
-        return self._panel.is_on(NODE)
+        return self._machine.is_on
 
     def silence(self) -> None:
-        for driver in self._opened:
-            driver.is_mute = True
+        self._machine.bmc.fault = BmcFault.MUTE
 
     def cut_off(self) -> None:
-        for driver in self._opened:
-            driver.faults.append(Unavailable)
+        self._machine.bmc.fault = BmcFault.DEAD
 
 
 # The node is a file; the operator's program switches it, and knows two ways to fail.
@@ -85,10 +84,10 @@ class CommandTestbed:
         (self._folder / "cut-off").touch()
 
 
-class TestFakePower(PowerSuite):
+class TestSimPower(PowerSuite):
     @pytest.fixture
     def testbed(self) -> PowerTestbed:
-        return FakeTestbed()
+        return SimTestbed()
 
 
 class TestCommandPower(PowerSuite):

@@ -1,4 +1,4 @@
-"""The SQL store keeps its promises on SQLite and on PostgreSQL."""
+"""Every store keeps its promises: SQLite, PostgreSQL, and the one in memory."""
 
 from contextlib import closing
 from pathlib import Path
@@ -7,10 +7,29 @@ import pytest
 
 from metier.domain.errors import Refusal
 from metier.domain.fleet import Kind
+from metier.store.memory import MemoryStore, Records
 from tests.builders import a_node
 from tests.contract.sql_places import FolderPlace, ServerPlace
 from tests.contract.sql_suite import SqlSuite
-from tests.contract.store_suite import held
+from tests.contract.store_suite import StoreSuite, held
+
+
+class MemoryPlace:
+    """Records that every store opened here has in common."""
+
+    def __init__(self) -> None:
+        self._records = Records()
+
+    def open(self) -> MemoryStore:
+        return MemoryStore(self._records)
+
+
+class TestMemory(StoreSuite):
+    """In this process."""
+
+    @pytest.fixture
+    def place(self) -> MemoryPlace:
+        return MemoryPlace()
 
 
 class TestSqlite(SqlSuite):

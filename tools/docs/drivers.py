@@ -1,12 +1,14 @@
 """The drivers that come with Metier: what they can do and what there is to set."""
 
 import inspect
+import tomllib
 from collections.abc import Iterable
-from importlib.metadata import distribution
+from importlib.metadata import EntryPoint
 
 from metier.drivers.registry import GROUPS
 from metier.drivers.settings import SettingDoc, describe_settings
 from tools.docs import markdown as md
+from tools.docs.places import ROOT
 
 _INTRODUCTION = """
 A driver is found by its entry point, so a package of somebody else's can bring more of them; this page
@@ -20,7 +22,6 @@ _USES = {
     "collector": "A collector is named on an image or a tier with `--collector`: `ping`, `tcp:PORT` or "
     "`http:PORT/PATH`.",
 }
-_FAKES = "It stands in for devices in memory, for tests and for the simulator; it switches nothing real."
 
 
 def drivers_page() -> str:
@@ -34,16 +35,14 @@ def drivers_page() -> str:
 
 
 def _installed(group: str) -> Iterable[tuple[str, type]]:
-    """Yield Metier's own drivers of a group; others that are installed here are left out."""
-    for point in distribution("metier").entry_points:
-        if point.group == group:
-            yield point.name, point.load()
+    """Yield Metier's own drivers of a group, as the checkout says; what is installed here may be older."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    for name, place in project["entry-points"][group].items():
+        yield name, EntryPoint(name, place, group).load()
 
 
 def _about(name: str, driver: type) -> list[str]:
     blocks = [f"### {name}", inspect.cleandoc(driver.__doc__ or "").partition("\n\n")[0]]
-    if name == "fake":
-        blocks.append(_FAKES)
     capabilities = getattr(driver, "CAPABILITIES", None)
     if capabilities is not None:
         words = ", ".join(md.code(word) for word in sorted(capabilities)) or "none beyond the core"

@@ -2,13 +2,14 @@
 
 from collections.abc import Hashable
 from datetime import datetime, timedelta
-from typing import Any
+from functools import partial
+from typing import Any, Protocol
 
 from metier.control.execute import execute
 from metier.control.inbox import Inbox, Message, Settled
 from metier.control.observe import TIMEOUT_S, Question, ask, gave_up
 from metier.control.tools import Tools
-from metier.control.workers import Task, Workers
+from metier.control.workers import Answer, Task, Workers
 from metier.control.world import Clock
 from metier.domain.actions import Work
 from metier.domain.fleet import Fleet
@@ -17,19 +18,51 @@ from metier.planner.effects import DEADLINES_S, Failed
 THREADS = 32
 """Enough for many slow devices at once; each hung one costs at most its endpoint's share."""
 
+HANDS_PER_ENDPOINT = 4
+"""Hosts do a few things at once well, and many at once badly."""
+
+EYES_PER_QUESTION = 2
+"""One look that was given up and hangs still must not keep the next from being tried."""
+
 CHECK_DEADLINES = timedelta(seconds=1)
 """How often deadlines are looked at while something is in flight."""
+
+
+class Pool(Protocol):
+    """Where calls are made: `Workers`, or in a simulation virtual time."""
+
+    def submit(self, task: Task) -> None:
+        """Queue a task; its key must not be in flight already."""
+
+    def give_up(self, now: datetime) -> list[Task]:
+        """Return the tasks whose deadline has passed, once each; their answers will be dropped."""
+
+    def is_stuck(self, subject: Hashable) -> bool:
+        """Say whether a call that was given up is still at work on `subject`: it may yet change it."""
+
+    def in_flight(self) -> int:
+        """Return how many tasks wait or run."""
+
+    def close(self) -> None:
+        """Begin no further task."""
+
+
+class MakePool(Protocol):
+    """Makes a pool that calls `answer` once per task, unless `give_up` reported it first."""
+
+    def __call__(self, answer: Answer, /, *, threads: int, per_endpoint: int) -> Pool:
+        """Return a pool of so many calls at once, in all and for each endpoint."""
 
 
 class Crew:
     """Work and looks in flight; their results go to the inbox."""
 
-    def __init__(self, inbox: Inbox, tools: Tools, clock: Clock) -> None:
+    def __init__(self, inbox: Inbox, tools: Tools, clock: Clock, make_pool: MakePool = Workers) -> None:
         self._inbox, self._tools, self._clock = inbox, tools, clock
         self._works: dict[Hashable, Work] = {}
         self._questions: dict[Hashable, Question] = {}
-        self._hands = Workers(self._done, threads=THREADS)
-        self._eyes = Workers(self._seen, threads=THREADS, per_endpoint=2)
+        self._hands = make_pool(self._done, threads=THREADS, per_endpoint=HANDS_PER_ENDPOINT)
+        self._eyes = make_pool(self._seen, threads=THREADS, per_endpoint=EYES_PER_QUESTION)
 
     def carry_out(self, action_id: int, action: Work, fleet: Fleet) -> None:
         """Begin an action that was recorded as pending under `action_id`.
@@ -43,19 +76,23 @@ class Crew:
             return
         tools = self._tools
         node = fleet.nodes[action.node]
-        deadline = self._clock.now() + timedelta(seconds=DEADLINES_S[type(action)])
+        limit = timedelta(seconds=DEADLINES_S[type(action)])
+        deadline = self._clock.now() + limit
         self._works[action_id] = action
         endpoint = node.host or node.name
-        self._hands.submit(
-            Task(action_id, endpoint, lambda: execute(action, fleet, tools), deadline, subject=node.name)
-        )
+        call = partial(execute, action, fleet, tools)
+        what = type(action).__name__
+        task = Task(action_id, endpoint, call, deadline, subject=node.name, what=what, limit=limit)
+        self._hands.submit(task)
 
     def look(self, question: Question, fleet: Fleet) -> None:
         """Put a question to its driver."""
         tools, clock = self._tools, self._clock
-        deadline = clock.now() + timedelta(seconds=2 * TIMEOUT_S)
+        limit = timedelta(seconds=2 * TIMEOUT_S)
+        deadline = clock.now() + limit
         self._questions[question] = question
-        self._eyes.submit(Task(question, question, lambda: ask(question, fleet, tools, clock), deadline))
+        call = partial(ask, question, fleet, tools, clock)
+        self._eyes.submit(Task(question, question, call, deadline, what=question.probe, limit=limit))
 
     def give_up(self, now: datetime) -> list[Message]:
         """Return, for everything past its deadline, what has to be taken for granted."""
@@ -64,7 +101,9 @@ class Crew:
             action = self._works.pop(task.key)
             assert isinstance(task.key, int)
             reason = f"no answer within {DEADLINES_S[type(action)]} s"
-            messages.append(Settled(task.key, action, Failed(reason, unsure=True)))
+            if not task.running:
+                reason = f"it was not begun within {DEADLINES_S[type(action)]} s: earlier calls there hang"
+            messages.append(Settled(task.key, action, Failed(reason, unsure=task.running)))
         return messages + [gave_up(self._questions.pop(task.key), now) for task in self._eyes.give_up(now)]
 
     def next_look(self, now: datetime) -> datetime | None:

@@ -2,6 +2,7 @@
 
 import threading
 from collections import deque
+from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -55,9 +56,13 @@ Message = Order | Settled | Sight | JobNews | Nudge
 
 
 class Inbox:
-    """A queue that can be waited for until a moment."""
+    """A queue that can be waited for until a moment.
 
-    def __init__(self) -> None:
+    `real_s` says how many real seconds pass in so many of the clock's that tells the moments.
+    """
+
+    def __init__(self, real_s: Callable[[float], float] = float) -> None:
+        self._real_s = real_s
         self._messages: deque[Message] = deque()
         self._condition = threading.Condition()
         self._closed = False
@@ -75,11 +80,15 @@ class Inbox:
         """Return everything that is there, waiting for the first message until `until` at most."""
         with self._condition:
             if not self._messages and not self._closed:
-                timeout_s = None if until is None else max(0.0, (until - now).total_seconds())
+                timeout_s = None if until is None else self._real_s(max(0.0, (until - now).total_seconds()))
                 self._condition.wait(timeout_s)
             messages = list(self._messages)
             self._messages.clear()
             return messages
+
+    def is_waiting(self) -> bool:
+        """Say whether a message is there."""
+        return bool(self._messages)
 
     def close(self) -> None:
         """Take nothing more, and wake the control thread for good."""

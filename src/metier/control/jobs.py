@@ -30,8 +30,14 @@ ATTEMPTS = 3
 class Jobs:
     """The jobs at work in this run of the controller."""
 
-    def __init__(self, inbox: Inbox, matrix: Matrix, clock: Clock) -> None:
-        self._inbox, self._matrix, self._clock = inbox, matrix, clock
+    def __init__(
+        self,
+        inbox: Inbox,
+        matrix: Matrix,
+        clock: Clock,
+        begin: "Callable[[JobThread], None]" = threading.Thread.start,
+    ) -> None:
+        self._inbox, self._matrix, self._clock, self._begin = inbox, matrix, clock, begin
         self._running: dict[int, JobThread] = {}
         self._closed = False
 
@@ -47,7 +53,7 @@ class Jobs:
                 return
             if job.state is JobState.QUEUED and job.id not in self._running:
                 self._running[job.id] = JobThread(job, fleet, self._inbox, self._matrix, self._clock)
-                self._running[job.id].start()
+                self._begin(self._running[job.id])
 
     def close(self) -> None:
         """Cancel what runs and wait until it has cleaned up behind itself."""

@@ -18,7 +18,7 @@ from metier.domain.ids import NodeId
 from metier.domain.image import CollectorSpec
 from metier.domain.lifecycle import Lifecycle
 from metier.domain.node import Node, Place
-from metier.domain.observation import CheckResult, Health, Observed, Power
+from metier.domain.observation import POWER_CONTRADICTED, CheckResult, Health, Observed, Power
 from metier.drivers.hypervisor.api import VmReport
 
 log = structlog.get_logger()
@@ -115,6 +115,10 @@ class Schedule:
         if question in self._pauses and question not in self._due:
             self._put(question, now + timedelta(seconds=0.0 if again else self._pauses[question]))
 
+    def pause_of(self, question: Question) -> float | None:
+        """Return how many seconds pass between two looks; None if it is not looked at."""
+        return self._pauses.get(question)
+
     def next_due(self) -> datetime | None:
         """Return when the next question is due."""
         while self._heap and self._due.get(self._heap[0][1]) != self._heap[0][0]:
@@ -146,7 +150,8 @@ def _power_pause(_fleet: Fleet, node: Node) -> float | None:
 
 
 def _vms_pause(fleet: Fleet, node: Node) -> float | None:
-    if node.vmm is None or (node.placement.place is not Place.TIER and not _is_busy_host(fleet, node)):
+    is_asked = node.placement.place is Place.TIER or _is_busy_host(fleet, node)
+    if node.vmm is None or not (is_asked or node.name in fleet.fenced_by):
         return None
     if node.lifecycle in _TRANSIENT or not node.staged:
         return EAGER_S
@@ -228,10 +233,37 @@ def record(draft: Draft, sight: Sight) -> str:
     seen = draft.seen(node.name)
     if _is_older(sight, seen):
         return ""
-    new = _RECORDS[sight.question.probe](node, seen, sight)
+    new = _RECORDS[sight.question.probe](draft, node, sight)
     same = _ageless(new) == _ageless(seen)
     draft.put_observed(node.name, new, quiet=same and not _is_awaited(draft, node, seen))
     return "" if same else _words(seen, new)
+
+
+def aged(seen: Observed, probe: Probe, at: datetime) -> Observed:
+    """Return `seen` as it is after a look at `at` that told the same again."""
+    match probe:
+        case Probe.POWER:
+            return replace(seen, power_at=at)
+        case Probe.VMS:
+            return replace(seen, vmm_at=at, vms_at=at)
+        case Probe.CHECKS:
+            return replace(seen, health_at=at)
+
+
+def is_news(fleet: Fleet, sight: Sight) -> bool:
+    """Say whether an answer tells more than that nothing changed; false for a node that is gone."""
+    node = fleet.nodes.get(sight.question.node)
+    if node is None:
+        return False
+    seen = fleet.seen(node.name)
+    new = _RECORDS[sight.question.probe](fleet, node, sight)
+    return _ageless(new) != _ageless(seen) or _is_awaited(fleet, node, seen)
+
+
+def is_doubtful(was: Observed, now: Observed) -> bool:
+    """Say whether a look makes another one urgent: what answers a node no longer gives, or gives amiss."""
+    is_contradicted = now.power_error == POWER_CONTRADICTED and was.power_error != POWER_CONTRADICTED
+    return is_contradicted or (bool(was.vmm_reachable) and not now.vmm_reachable)
 
 
 def _is_older(sight: Sight, seen: Observed) -> bool:
@@ -241,11 +273,20 @@ def _is_older(sight: Sight, seen: Observed) -> bool:
     return known is not None and sight.at < known
 
 
-def _record_power(_node: Node, seen: Observed, sight: Sight) -> Observed:
-    return replace(seen, power=sight.power, power_at=sight.at, power_error=sight.error)
+def _record_power(fleet: Fleet, node: Node, sight: Sight) -> Observed:
+    """Take what a power controller says, but for one thing: a node whose VM manager answers is not off.
+
+    The VM manager is asked anew when they disagree; once it fails, off is off.
+    """
+    seen = fleet.seen(node.name)
+    power, error = sight.power, sight.error
+    if power is Power.OFF and seen.vmm_reachable and _vms_pause(fleet, node) is not None:
+        power, error = Power.UNKNOWN, POWER_CONTRADICTED
+    return replace(seen, power=power, power_at=sight.at, power_error=error)
 
 
-def _record_vms(node: Node, seen: Observed, sight: Sight) -> Observed:
+def _record_vms(fleet: Fleet, node: Node, sight: Sight) -> Observed:
+    seen = fleet.seen(node.name)
     if sight.report is None:
         return replace(
             seen,
@@ -264,12 +305,14 @@ def _record_vms(node: Node, seen: Observed, sight: Sight) -> Observed:
         vms=sight.report.vms,
         vms_at=sight.at,
         foreign_running=sight.report.foreign_running,
+        strays=sight.report.strays,
         power=seen.power if node.power is not None else Power.ON,
         power_at=seen.power_at if node.power is not None else sight.at,
     )
 
 
-def _record_checks(_node: Node, seen: Observed, sight: Sight) -> Observed:
+def _record_checks(fleet: Fleet, node: Node, sight: Sight) -> Observed:
+    seen = fleet.seen(node.name)
     ok = all(check.ok for check in sight.checks) and not sight.error
     return replace(
         seen,
@@ -280,7 +323,7 @@ def _record_checks(_node: Node, seen: Observed, sight: Sight) -> Observed:
     )
 
 
-_RECORDS: dict[Probe, Callable[[Node, Observed, Sight], Observed]] = {
+_RECORDS: dict[Probe, Callable[[Fleet, Node, Sight], Observed]] = {
     Probe.POWER: _record_power,
     Probe.VMS: _record_vms,
     Probe.CHECKS: _record_checks,
@@ -291,13 +334,13 @@ def _ageless(seen: Observed) -> Observed:
     return replace(seen, power_at=None, vmm_at=None, vms_at=None, health_at=None)
 
 
-def _is_awaited(draft: Draft, node: Node, seen: Observed) -> bool:
+def _is_awaited(fleet: Fleet, node: Node, seen: Observed) -> bool:
     """Say whether the last look was no newer than the last change of what it shows."""
     last = [at for at in (seen.power_at, seen.vms_at, seen.health_at) if at is not None]
     if not last:
         return True
     oldest = min(last)
-    return any(_changed_after(part, oldest) for part in (node, *draft.virtual_nodes(node.name)))
+    return any(_changed_after(part, oldest) for part in (node, *fleet.virtual_nodes(node.name)))
 
 
 def _changed_after(node: Node, moment: datetime) -> bool:

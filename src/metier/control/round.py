@@ -12,12 +12,19 @@ import structlog
 
 from metier.control.alerts import AlertBook
 from metier.control.inbox import JobNews, Message, Nudge, Order, Settled
-from metier.control.observe import Sight, record
+from metier.control.journal_data import (
+    action_data,
+    arguments_data,
+    job_data,
+    observation_data,
+    outcome_data,
+)
+from metier.control.observe import Sight, is_doubtful, record
 from metier.domain.actions import Action, Work
 from metier.domain.errors import Bug, MetierError, Refusal, chain
 from metier.domain.fleet import Changes, Draft, Fleet, Kind
 from metier.domain.ids import NodeId
-from metier.domain.job import JobState
+from metier.domain.job import FINAL, JobState
 from metier.domain.plan import Finding, Plan
 from metier.operations.registry import Outcome as Answer
 from metier.planner.check import check
@@ -112,13 +119,22 @@ def _take(draft: Draft, message: Message, result: Round, now: datetime) -> None:
         case Settled():
             _settle(draft, message, result, now)
         case Sight():
-            words = record(draft, message)
-            if words:
-                result.entries.append(Entry(now, "observation", message.question.node, words))
+            _look(draft, message, result, now)
         case JobNews():
             _note_job(draft, message, result, now)
         case Nudge():
             result.nudged.append(message.host)
+
+
+def _look(draft: Draft, sight: Sight, result: Round, now: datetime) -> None:
+    name = sight.question.node
+    was = draft.seen(name)
+    words = record(draft, sight)
+    if words:
+        data = observation_data(was, draft.seen(name))
+        result.entries.append(Entry(now, "observation", name, words, data=data))
+    if is_doubtful(was, draft.seen(name)):
+        result.nudged.append(name)
 
 
 def _obey(draft: Draft, order: Order, result: Round, now: datetime) -> None:
@@ -132,11 +148,16 @@ def _obey(draft: Draft, order: Order, result: Round, now: datetime) -> None:
     except MetierError as error:
         result.replies.append((order, error))
         return
+    arguments = arguments_data(order.arguments)
     for kind, by_key in attempt.changes.items():
         for key, value in by_key.items():
             draft.put(kind, key, value)
     result.replies.append((order, answer))
-    data = {"operation": order.operation.key, "warnings": list(answer.warnings)}
+    data = {
+        "operation": order.operation.key,
+        "arguments": arguments,
+        "warnings": list(answer.warnings),
+    }
     subject = str(getattr(order.arguments, "name", "") or order.operation.noun or order.operation.verb)
     result.entries.append(Entry(now, "operation", subject, answer.message, by=order.caller.name, data=data))
 
@@ -152,20 +173,24 @@ def _settle(draft: Draft, message: Settled, result: Round, now: datetime) -> Non
             words = f"{name} done" + (f": {'; '.join(remarks)}" if remarks else "")
         case failed:
             words = f"{name} failed: {failed.reason}"
-    result.entries.append(Entry(now, "outcome", message.action.node, words, by=message.action.rule))
+    data = outcome_data(message.action_id, message.action, message.outcome)
+    result.entries.append(
+        Entry(now, "outcome", message.action.node, words, by=message.action.rule, data=data)
+    )
     result.nudged.append(node.host or node.name)
 
 
 def _note_job(draft: Draft, news: JobNews, result: Round, now: datetime) -> None:
     known = draft.jobs.get(news.job.id)
-    if known is None:
-        return
+    if known is None or known.state in FINAL:
+        return  # nothing that is told late takes back how it ended
     draft.put_job(replace(news.job, cancel_requested=known.cancel_requested))
     if news.image is not None:
         draft.put_image(news.image)
     if known.state is not news.job.state:
         words = f"{news.job.kind} {news.job.state}" + (f": {news.job.error}" if news.job.error else "")
-        result.entries.append(Entry(now, "job", news.job.subject, words, by=news.job.by))
+        entry = Entry(now, "job", news.job.subject, words, by=news.job.by, data=job_data(news))
+        result.entries.append(entry)
 
 
 def _plan(fleet: Fleet, changes: Changes, memory: Memory, result: Round, now: datetime) -> None:
@@ -185,7 +210,7 @@ def _plan(fleet: Fleet, changes: Changes, memory: Memory, result: Round, now: da
     result.plan = planned.plan
     result.wake = memory.planner.wake
     result.begun = _begun(result.fleet, planned.work.actions)
-    result.entries += [_entry(action, now) for action in planned.work.actions]
+    result.entries += _entries(planned.work.actions, result.begun, now)
 
 
 def _reject(
@@ -210,8 +235,19 @@ def _begun(fleet: Fleet, actions: Sequence[Action]) -> list[tuple[int, Work]]:
     return begun
 
 
-def _entry(action: Action, now: datetime) -> Entry:
-    return Entry(now, "action", action.node, f"{type(action).__name__}: {action.why}", by=action.rule)
+def _entries(actions: Sequence[Action], begun: Sequence[tuple[int, Work]], now: datetime) -> list[Entry]:
+    numbers = {id(work): number for number, work in begun}
+    return [
+        Entry(
+            now,
+            "action",
+            action.node,
+            f"{type(action).__name__}: {action.why}",
+            by=action.rule,
+            data=action_data(action, numbers.get(id(action))),
+        )
+        for action in actions
+    ]
 
 
 def _failed_jobs(fleet: Fleet) -> tuple[Finding, ...]:

@@ -1,23 +1,82 @@
 """What readers of the API may ask beyond the snapshot."""
 
+import threading
 from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
+from typing import NamedTuple
 
+from metier.control.resilience_row import resilience_row
 from metier.control.tools import Tools
 from metier.domain.errors import NoSuchThing, Refusal
 from metier.domain.fleet import Fleet
+from metier.domain.forecast import Forecast
 from metier.domain.ids import node_id
 from metier.drivers.hypervisor.api import Consoles
 from metier.operations.registry import Row
+from metier.planner.resilience import assess, failure_domains
 from metier.store.api import Entry, Store
 
 CONSOLE_TIMEOUT_S = 10.0
 
+NEWER_ENTRIES = 1000
+"""So many entries are written now and then while a reader still holds the round before them."""
+
+Dump = Callable[[Fleet, datetime, Sequence[Entry], int], Row]
+"""Writes the document of a site: the fleet, when it was so, journal entries, the last entry's id."""
+
+Foresee = Callable[[Fleet, datetime], Forecast]
+"""Says all that follows from a fleet at a moment; from any thread, and touches nothing."""
+
+GOOD_FOR = timedelta(seconds=60)
+"""So long an answer about one fleet stands: time changes it only where a harvest's cooldown ends."""
+
+
+class _Assessed(NamedTuple):
+    """What was last found to follow if hosts died."""
+
+    fleet: Fleet
+    now: datetime
+    by: str
+    row: Row
+
+    def answers(self, fleet: Fleet, now: datetime, by: str) -> bool:
+        """Say whether this is the answer to that question too."""
+        return self.fleet is fleet and self.by == by and abs(now - self.now) < GOOD_FOR
+
+
+FORESEEN_FOR = timedelta(seconds=1)
+"""So long a forecast of what is under way stands: its times are told in seconds from now."""
+
+
+class _Foreseen(NamedTuple):
+    """What was last found to follow by itself."""
+
+    generation: int
+    now: datetime
+    forecast: Forecast
+
+    def answers(self, fleet: Fleet, now: datetime) -> bool:
+        """Say whether this tells it of that fleet too; where nothing is to be done, time changes nothing."""
+        is_recent = abs(now - self.now) < (FORESEEN_FOR if self.forecast.actions else GOOD_FOR)
+        return self.generation == fleet.generation and is_recent
+
 
 class LoopServices:
-    """The journal and the consoles of one running controller."""
+    """The journal, the consoles and the long answers of one running controller."""
 
-    def __init__(self, store: Store, tools: Tools, fleet: Callable[[], Fleet]) -> None:
-        self._store, self._tools, self._fleet = store, tools, fleet
+    def __init__(
+        self,
+        store: Store,
+        tools: Tools,
+        fleet: Callable[[], Fleet],
+        dump: Dump | None = None,
+        foresee: Foresee | None = None,
+    ) -> None:
+        self._store, self._tools, self._fleet, self._dump = store, tools, fleet, dump
+        self._foresee = foresee
+        self._one_at_a_time = threading.Lock()
+        self._assessed: _Assessed | None = None
+        self._foreseen: _Foreseen | None = None
 
     def journal(self, *, after: int, limit: int, subject: str | None, newest: bool) -> Sequence[Row]:
         """Return journal entries as event rows, oldest first."""
@@ -38,6 +97,72 @@ class LoopServices:
         if not isinstance(hypervisor, Consoles):
             raise NoSuchThing(f"the VM manager of {host.name} offers no console")
         return hypervisor.console(found.vm_number, timeout_s=CONSOLE_TIMEOUT_S)
+
+    def resilience(self, fleet: Fleet, now: datetime, by: str) -> Row:
+        """Return what would follow if any host, or all with one value of label `by`, died at `now`.
+
+        It takes seconds for 10,000 nodes, so that only one is worked out at a time, and the
+        last one is kept for a while for whoever asks the same of the same fleet.
+        """
+        with self._one_at_a_time:
+            last = self._assessed
+            if last is None or not last.answers(fleet, now, by):
+                row = resilience_row(assess(fleet, now, failure_domains(fleet, by)), by)
+                last = self._assessed = _Assessed(fleet, now, by, row)
+            return last.row
+
+    def forecast(self, fleet: Fleet, now: datetime) -> Forecast:
+        """Return all that follows by itself from the controller's own `fleet` at `now`.
+
+        Raises:
+            Refusal: This controller was put together without anything that looks ahead.
+        """
+        last = self._foreseen
+        if last is None or not last.answers(fleet, now):
+            last = self._foreseen = _Foreseen(fleet.generation, now, self.foresee(fleet, now))
+        return last.forecast
+
+    def foresee(self, fleet: Fleet, now: datetime) -> Forecast:
+        """Return all that follows from any fleet at `now`; one question at a time.
+
+        Raises:
+            Refusal: This controller was put together without anything that looks ahead.
+        """
+        if self._foresee is None:
+            raise Refusal(
+                "this controller cannot look ahead", remedy="see `metier node list` for what is under way"
+            )
+        with self._one_at_a_time:
+            return self._foresee(fleet, now)
+
+    def export_site(self, fleet: Fleet, now: datetime, *, journal: int) -> Row:
+        """Return the document of `fleet` as it was at `now`, with so many of the last journal entries.
+
+        Raises:
+            Refusal: This controller was put together without anything that writes it.
+        """
+        if self._dump is None:
+            raise Refusal(
+                "this controller cannot export its site", remedy="use `metier backup` for a copy of all state"
+            )
+        entries = self._entries_until(now, max(journal, 1))
+        last = entries[-1].id if entries else 0
+        return self._dump(fleet, now, entries[-journal:] if journal else (), last)
+
+    def _entries_until(self, moment: datetime, wanted: int) -> Sequence[Entry]:
+        """Return at least so many of the entries until `moment`, as far as there are so many.
+
+        Rounds after the one that a reader holds may have written theirs already.
+        """
+        limit = wanted + NEWER_ENTRIES
+        while True:
+            entries = self._store.journal_tail(limit=limit)
+            count = len(entries)
+            while count and entries[count - 1].at > moment:
+                count -= 1
+            if count >= wanted or len(entries) < limit:
+                return entries[:count]
+            limit *= 4
 
 
 def _row(entry: Entry) -> Row:

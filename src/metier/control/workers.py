@@ -7,9 +7,9 @@ outcome is unknown.  So a hung device costs threads up to its own limit, never t
 
 import threading
 from collections import deque
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Container, Hashable, Iterable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 
@@ -20,8 +20,10 @@ class Task:
     Attributes:
         key: What it is, for the answer.
         endpoint: What it talks to.
-        deadline: When it is given up.
+        deadline: When it is given up; it moves on while the call waits for its turn.
+        limit: How long the call may take once it was begun.
         subject: What it changes there, if anything.
+        what: What is done, in the word that `actions.py` or a probe has for it.
     """
 
     key: Hashable
@@ -29,12 +31,28 @@ class Task:
     call: Callable[[], Any]
     deadline: datetime
     subject: Hashable = None
+    what: str = ""
+    limit: timedelta = timedelta()
     given_up: bool = False
     running: bool = False
 
 
 Answer = Callable[[Hashable, Any], None]
 """Called from a worker thread with the task's key and what its call returned."""
+
+
+def overdue(tasks: Iterable[Task], hung: Container[Hashable], now: datetime) -> list[Task]:
+    """Return the tasks whose time is over; that of a call begins when the call does.
+
+    Those that wait for an endpoint whose calls hang wait no longer than they would take.
+    """
+    late = []
+    for task in tasks:
+        if not task.running and task.endpoint not in hung:
+            task.deadline = max(task.deadline, now + task.limit)
+        elif task.deadline <= now:
+            late.append(task)
+    return late
 
 
 class Workers:
@@ -49,6 +67,7 @@ class Workers:
         self._tasks: dict[Hashable, Task] = {}
         self._busy: dict[Hashable, int] = {}
         self._stuck: list[Hashable] = []
+        self._hung: list[Hashable] = []
         self._threads = 0
         self._idle = 0
         self._closed = False
@@ -63,13 +82,14 @@ class Workers:
     def give_up(self, now: datetime) -> list[Task]:
         """Return the tasks whose deadline has passed, once each; their answers will be dropped."""
         with self._lock:
-            late = [task for task in self._tasks.values() if task.deadline <= now]
+            late = overdue(self._tasks.values(), self._hung, now)
             for task in late:
                 task.given_up = True
                 del self._tasks[task.key]
                 if task.running:
                     self._threads -= 1
                     self._stuck.append(task.subject)
+                    self._hung.append(task.endpoint)
             self._staff()
             return late
 
@@ -104,6 +124,7 @@ class Workers:
                 self._release(task)
                 if task.given_up:
                     self._stuck.remove(task.subject)
+                    self._hung.remove(task.endpoint)
                     return
                 self._tasks.pop(task.key, None)
             self._answer(task.key, result)

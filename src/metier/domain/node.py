@@ -92,6 +92,11 @@ class Instance:
     slot: SlotId
 
 
+NO_IMAGE = ImageRef("", "")
+NO_SLOT = SlotId(TierId(""), 0)
+"""Of an instance that was found on a VM and that no slot has."""
+
+
 class Request(StrEnum):
     """What an operator ordered for a node; obeyed whether it is engaged or not."""
 

@@ -5,6 +5,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from metier.domain.hardware import Hardware
+from metier.domain.ids import NodeId
 
 
 class Power(StrEnum):
@@ -54,6 +55,21 @@ class CheckResult:
 
 
 @dataclass(frozen=True, slots=True)
+class Stray:
+    """A VM that Metier made on another host of this site and somebody moved here.
+
+    Attributes:
+        host: The host node that it was made for.
+        number: n of its slot `VM<n>` there.
+        power: As the host that it is on now reports it.
+    """
+
+    host: NodeId
+    number: int
+    power: Power
+
+
+@dataclass(frozen=True, slots=True)
 class Observed:
     """Everything last seen of one node.
 
@@ -72,6 +88,7 @@ class Observed:
         vms: The VMs that Metier owns there, from the last good answer.
         vms_at: When that answer was given.
         foreign_running: How many running VMs there are not Metier's.
+        strays: VMs of other hosts that were moved there, from the last good answer.
         hardware: What an inventory reported.
         accelerated: The host runs guests with hardware help; None if not probed.
     """
@@ -91,6 +108,7 @@ class Observed:
     vms: tuple[VmFacts, ...] | None = None
     vms_at: datetime | None = None
     foreign_running: int = 0
+    strays: tuple[Stray, ...] = ()
     hardware: Hardware | None = None
     accelerated: bool | None = None
 
@@ -104,3 +122,6 @@ class Observed:
 
 
 NOTHING_SEEN = Observed()
+
+POWER_CONTRADICTED = "its power controller says off, and its VM manager answers"
+"""The error in a node's power that is recorded when both cannot be true."""

@@ -82,6 +82,20 @@ _ROWS = (
         "use Metier to start and stop nodes, or disengage the node first",
     ),
     Problem(
+        "vm-moved",
+        _CRITICAL,
+        "A VM was moved to another host by another tool",
+        "It runs there as the slot that Metier gave it; the slot is filled again once it is down.",
+        "shut it down there, or move it back and switch it off",
+    ),
+    Problem(
+        "power-contradicted",
+        _WARNING,
+        "A power controller says that a node is off whose VM manager answers",
+        "What the power controller says is not believed, and is no evidence for anything.",
+        "look at the node's BMC: it may be wired to another machine",
+    ),
+    Problem(
         "guest-too-small",
         _WARNING,
         "No virtual node has the memory that an image needs",

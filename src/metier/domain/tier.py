@@ -108,6 +108,7 @@ class Fence:
         since: Only what was observed after this moment is evidence.
         attested: The operator who gave their word that it is down, if one did.
         raised: When the slot was left; an orderly stop takes its time from here.
+        is_lost: Its VM was gone from its host by then: it may run elsewhere, and the host says nothing of it.
     """
 
     node: NodeId
@@ -116,6 +117,7 @@ class Fence:
     since: datetime
     attested: str = ""
     raised: datetime | None = None
+    is_lost: bool = False
 
 
 @dataclass(frozen=True, slots=True)

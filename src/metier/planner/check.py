@@ -251,13 +251,20 @@ def _lifts_fences_on_evidence(case: _Case, action: Action) -> Iterator[str]:
         if fence.node == action.node:
             yield f"the fence of {action.node} on slot {action.slot} was lifted and still stands"
     for fence in case.before.slot(action.slot).fences:
-        if fence.node == action.node and not _is_down(case.before, fence):
+        is_itself = fence.host is None and case.after.slot(action.slot).node == fence.node
+        if fence.node == action.node and not is_itself and not _is_down(case.before, fence):
             yield f"the fence of {action.node} on slot {action.slot} is lifted without evidence"
 
 
 def _is_down(fleet: Fleet, fence: Fence) -> bool:
     """Say whether `fence` is answered by an operator's word, or by a sighting after it was raised."""
     if fence.attested:
+        return True
+    lost = (fence.host, fence.vm_number)
+    strays = (stray for seen in fleet.observed.values() for stray in seen.strays)
+    if any((stray.host, stray.number) == lost and stray.power is not Power.OFF for stray in strays):
+        return False
+    if fence.is_lost:
         return True
     for name in (fence.host, fence.node):
         seen = None if name is None else fleet.seen(name)

@@ -10,15 +10,17 @@ from typing import Any, assert_never
 
 from metier.domain import actions as act
 from metier.domain.errors import Bug
-from metier.domain.evidence import fence_for, is_proved_down
+from metier.domain.evidence import fence_for, is_lost, is_proved_down
 from metier.domain.fleet import Draft
 from metier.domain.hardware import Hardware
-from metier.domain.ids import SlotId, virtual_node_id
+from metier.domain.ids import SlotId, TierId, virtual_node_id
 from metier.domain.lifecycle import Event, Lifecycle, after
 from metier.domain.node import (
     DISCOVERED,
     ENGAGED,
     FREE,
+    NO_IMAGE,
+    NO_SLOT,
     Instance,
     Node,
     NodeKind,
@@ -29,6 +31,7 @@ from metier.domain.node import (
     Retry,
 )
 from metier.domain.tier import TierState, Trouble
+from metier.planner import timings
 
 DEADLINES_S = {
     act.InventoryNode: 60,
@@ -53,6 +56,8 @@ TRUSTED_FAILURES = 2
 
 _BACKOFF_S = (5, 15, 30, 60, 120, 300)
 """Pauses before the second, third… try: quick for a hiccup, at most five minutes for a dead device."""
+
+LONGEST_PAUSE = timedelta(seconds=_BACKOFF_S[-1])
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +97,7 @@ def begin(draft: Draft, action: act.Action, now: datetime, action_id: int = 0, e
     Raises:
         Bug: The action does not fit the node's state.
     """
+    was = draft.nodes.get(action.node)
     if isinstance(action, act.Work):
         _begin_work(draft, action, now, action_id, epoch)
     elif isinstance(action, act.DiscoverNode):
@@ -100,6 +106,7 @@ def begin(draft: Draft, action: act.Action, now: datetime, action_id: int = 0, e
         _lift_fence(draft, action)
     else:
         _decide(draft, action, draft.nodes[action.node], now)
+    timings.begun(draft, action, was, now)
 
 
 def settle(draft: Draft, action: act.Work, outcome: Outcome, now: datetime) -> None:
@@ -107,11 +114,13 @@ def settle(draft: Draft, action: act.Work, outcome: Outcome, now: datetime) -> N
     node = draft.nodes.get(action.node)
     if node is None or node.pending is None:
         return
-    node = replace(node, pending=None)
+    was, node = node, replace(node, pending=None)
     match outcome:
         case Done():
+            timings.done(draft, action, was, now)
             _done(draft, action, replace(node, retry=None), outcome, now)
         case Failed():
+            timings.broken_off(draft, was)
             _failed(draft, action, node, outcome, now)
         case _:
             assert_never(outcome)
@@ -121,6 +130,7 @@ def recover(draft: Draft, node: Node, now: datetime) -> None:
     """Drop what an earlier run of the controller had in flight: it is repeated if still wanted."""
     assert node.pending is not None
     was = node.pending.action
+    timings.broken_off(draft, node)
     node = replace(node, pending=None)
     if was == act.StartGuest.__name__ and node.lifecycle is Lifecycle.BOOTING:
         started_at = now + timedelta(seconds=UNSURE_START_S)
@@ -185,6 +195,7 @@ def _redone(draft: Draft, action: act.Action, node: Node, now: datetime) -> Node
 
 def _discovered(draft: Draft, action: act.DiscoverNode, now: datetime) -> Node:
     host = draft.nodes[action.host]
+    seen = draft.seen(action.host).vm(action.vm_number)
     return Node(
         name=virtual_node_id(action.host, action.vm_number),
         kind=NodeKind.VIRTUAL,
@@ -193,8 +204,21 @@ def _discovered(draft: Draft, action: act.DiscoverNode, now: datetime) -> Node:
         vm_number=action.vm_number,
         power_ip=host.power_ip,
         attributes=host.attributes,
+        instance=None if seen is None or seen.instance is None else _left_behind(draft, host, seen.instance),
         since=now,
     )
+
+
+def _left_behind(draft: Draft, host: Node, name: str) -> Instance:
+    """Return the instance that a VM has on it though its node is new: its host went, and came back.
+
+    One that no slot has any more is of no image and no slot: it is taken off, and its data stays.
+    """
+    tier, _, number = name.rpartition("-")[0].rpartition("-")
+    slot = draft.slots.get(SlotId(TierId(tier), int(number))) if number.isdigit() else None
+    if slot is not None and slot.instance is not None and slot.instance.id == name:
+        return slot.instance
+    return Instance(name, NO_IMAGE, host.name, NO_SLOT)
 
 
 def _seen_hardware(draft: Draft, node: Node) -> Hardware | None:
@@ -220,7 +244,7 @@ def vacate(draft: Draft, node: Node, now: datetime) -> None:
     slot = draft.slot(SlotId(node.placement.tier, node.placement.slot))
     fences = slot.fences
     if not is_proved_down(draft, node):
-        fences = (*fences, fence_for(node, now))
+        fences = (*fences, replace(fence_for(node, now), is_lost=is_lost(draft, node)))
     draft.put_slot(replace(slot, node=None, fences=fences))
 
 

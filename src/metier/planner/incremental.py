@@ -5,12 +5,12 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import count
 
+from metier.domain.allocation import shortage
 from metier.domain.fleet import Changes, Fleet, Kind
 from metier.domain.ids import NodeId, TierId
 from metier.domain.plan import Plan
 from metier.planner.plan import compose, decide
 from metier.planner.reach import Reach
-from metier.planner.steps.allocate import shortage
 from metier.planner.work import EVERYTHING, SITE, Said, Scope, Subject, Work
 
 MOST = 0.5
@@ -122,7 +122,7 @@ class Planner:
         self._hungry.difference_update(list(self._hungry) if work.scope.tiers is None else looked_at)
         for name in looked_at:
             tier = work.fleet.tiers.get(name)
-            if tier is not None and shortage(work, tier, tier.target) > 0:
+            if tier is not None and shortage(work.fleet, tier, tier.target) > 0:
                 self._hungry.add(name)
         self._ahead = ahead
         self._last = work.fleet.freeze()

@@ -15,7 +15,8 @@ from metier.domain.ids import ImageRef, NodeId, SlotId, TierId
 from metier.domain.lifecycle import Lifecycle
 from metier.domain.node import Node, NodeKind
 from metier.domain.observation import Observed
-from metier.domain.tier import Tier, TierState
+from metier.domain.release import has_too_many
+from metier.domain.tier import Tier, TierKind, TierState
 
 
 @dataclass(slots=True)
@@ -117,7 +118,8 @@ class Reach:
         self.nodes.add(host.name)
         if host.tier is not None:
             self.donors.add(host.tier)
-            if has_too_many(self.new, host.tier):
+            tier = self.new.tiers.get(host.tier)
+            if tier is not None and has_too_many(self.new, tier):
                 self.tiers.add(host.tier)
 
     def _instance(self, node: Node) -> None:
@@ -133,6 +135,8 @@ class Reach:
         if node is None or was is now:
             return
         self._fences_of(name)
+        if not node.is_virtual:
+            self._fences_of_guests()
         guests = self.new.vms_of.get(name, {})
         if _says_the_same(was, now):
             self._await(name, node, guests.values(), was)
@@ -193,12 +197,13 @@ class Reach:
                 self.nodes.update(self.new.members(other.name).values())
 
     def slot(self, slot: SlotId) -> None:
-        """Add what a changed slot concerns: its tier and whoever fills it."""
+        """Add what a changed slot concerns: its tier, whoever fills it, and the hosts of its fences."""
         self.tiers.add(slot.tier)
-        for fleet in (self.old, self.new):
-            holder = fleet.slot(slot).node
-            if holder is not None:
-                self.nodes.add(holder)
+        for record in (self.old.slot(slot), self.new.slot(slot)):
+            # A host makes no VM anew while the one of that number is fenced.
+            self.nodes.update(fence.host for fence in record.fences if fence.host is not None)
+            if record.node is not None:
+                self.nodes.add(record.node)
 
     def trouble(self, name: TierId) -> None:
         """Add what a tier's failures concern: the tier and its failed members."""
@@ -223,6 +228,13 @@ class Reach:
     def _fences_of(self, name: NodeId) -> None:
         for slot in self.new.fenced_by.get(name, ()):
             self.tiers.add(slot.tier)
+
+    def _fences_of_guests(self) -> None:
+        """Add the guest tiers with a fence: a VM may have been moved, so every host has a say in it."""
+        for name in self.new.fenced:
+            tier = self.new.tiers.get(name)
+            if tier is not None and tier.kind is TierKind.GUEST:
+                self.tiers.add(name)
 
     def _feed_the_hungry(self) -> None:
         """Add the hungry tiers that may now find free nodes, or take some from a lesser tier."""
@@ -250,7 +262,7 @@ _RULES: dict[Kind, Callable[[Reach, Any], None]] = {
     Kind.IMAGE: Reach.image,
     Kind.POOL: Reach.pool,
 }
-"""Alerts and jobs concern no plan."""
+"""Alerts, jobs and timings concern no plan."""
 
 
 def _differ_in_numbers_only(was: Tier, now: Tier) -> bool:
@@ -272,14 +284,6 @@ _NUMBERS = (
 )
 
 
-def has_too_many(fleet: Fleet, name: TierId) -> bool:
-    """Say whether a tier has more members than it should: then each one's readiness to leave matters."""
-    tier, numbers = fleet.tiers.get(name), fleet.members(name)
-    if tier is None or not numbers:
-        return False
-    return len(numbers) > tier.target or max(numbers) > tier.maximum
-
-
 def _says_the_same(was: Observed, now: Observed) -> bool:
     """Say whether two observations differ in nothing but when they were made."""
     return (
@@ -289,6 +293,7 @@ def _says_the_same(was: Observed, now: Observed) -> bool:
         and was.vmm_reachable == now.vmm_reachable
         and was.vmm_failures == now.vmm_failures
         and was.foreign_running == now.foreign_running
+        and was.strays == now.strays
         and (was.vms is now.vms or was.vms == now.vms)
         and (was.checks is now.checks or was.checks == now.checks)
         and (was.power_error, was.vmm_error, was.address) == (now.power_error, now.vmm_error, now.address)

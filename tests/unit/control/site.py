@@ -1,4 +1,4 @@
-"""What tests of the control loop have: fake drivers over one site, a matrix on paper, a ticking clock."""
+"""What tests of the control loop have: a simulated data centre, drivers that note calls, a ticking clock."""
 
 import threading
 from collections.abc import Callable, Iterator
@@ -10,17 +10,20 @@ from typing import Any
 from metier.control.loop import Loop
 from metier.control.tools import Tools
 from metier.domain.errors import MetierError
-from metier.domain.fleet import Changes, Fleet, Kind
+from metier.domain.fleet import Fleet, Kind
 from metier.domain.ids import NodeId
 from metier.domain.node import Node
 from metier.domain.observation import CheckResult
-from metier.drivers.hypervisor.fake import FakeHypervisor, FakeSite
-from metier.drivers.power.fake import FakePower
 from metier.operations import load_operations
 from metier.operations.registry import Caller, Outcome, operation
+from metier.sim.clock import VirtualClock
+from metier.sim.datacentre import DataCentre
+from metier.sim.drivers import accept
+from metier.sim.hypervisor import SimHypervisor
+from metier.sim.matrix import SimMatrix
+from metier.sim.power import SimPower
 from metier.store.api import Store
 from tests.builders import NOW
-from tests.scenarios.controller import PaperMatrix
 
 PATIENCE = 400
 """So many changes of the Fleet are far more than anything here takes."""
@@ -46,13 +49,25 @@ class TickingClock:
         """Return a moment later than the one before."""
         return NOW + self._ahead + LOOK * next(self._looks)
 
+    def real_s(self, seconds: float) -> float:
+        """Return as many: its waits are not scaled."""
+        return seconds
+
     def advance(self, seconds: float) -> None:
         """Let time pass."""
         self._ahead += timedelta(seconds=seconds)
 
 
-class FakeDrivers:
-    """Opened drivers of a fake site.
+def a_datacentre() -> DataCentre:
+    """Return a data centre of one machine, host-1, in which no time passes and nothing takes any."""
+    datacentre = DataCentre(VirtualClock(NOW))
+    datacentre.usual_guest_boot_s = 0.0
+    datacentre.add("host-1", is_on=True, boot_s=0.0)
+    return datacentre
+
+
+class NotedDrivers:
+    """Opened drivers of a simulated data centre.
 
     Attributes:
         calls: Driver verbs that were begun, with their node; looks are left out.
@@ -61,23 +76,21 @@ class FakeDrivers:
         forgotten: Nodes whose drivers were closed.
     """
 
-    def __init__(self, site: FakeSite) -> None:
-        self.site = site
+    def __init__(self, datacentre: DataCentre) -> None:
+        self.datacentre = datacentre
         self.calls: list[str] = []
         self.healthy = True
         self.gates: dict[str, threading.Event] = {}
         self.forgotten: list[NodeId] = []
-        self.power_of: dict[NodeId, FakePower] = {}
         self._changed: Callable[[NodeId], None] = lambda _: None
 
     def hypervisor(self, host: Node) -> Any:
         """Return the VM manager of a host node."""
-        return _Recorded(self, FakeHypervisor(self.site, host.name), host.name)
+        return _Recorded(self, SimHypervisor(self.datacentre, host.name), host.name)
 
     def power(self, node: Node) -> Any:
         """Return the power controller of a physical node."""
-        driver = self.power_of.setdefault(node.name, FakePower(self.site, node.name))
-        return _Recorded(self, driver, node.name)
+        return _Recorded(self, SimPower(self.datacentre, node.name), node.name)
 
     def collector(self, name: str) -> Any:
         """Return a collector that says whether guests are healthy."""
@@ -114,7 +127,7 @@ class FakeDrivers:
 class _Recorded:
     """A driver whose calls are noted; it keeps whatever protocol the driver behind it keeps."""
 
-    def __init__(self, drivers: FakeDrivers, driver: Any, node: str) -> None:
+    def __init__(self, drivers: NotedDrivers, driver: Any, node: str) -> None:
         self._drivers, self._driver, self._node = drivers, driver, node
 
     def __getattr__(self, verb: str) -> Any:
@@ -132,13 +145,9 @@ def seed(hostname: str, instance: str, address: str | None, gateway: str | None,
     return f"{hostname} {instance} {address} {gateway} {mac}".rstrip().encode()
 
 
-def accept(before: Fleet, changes: Changes) -> None:
-    """Refuse nothing."""
-
-
-def tools_of(drivers: FakeDrivers, matrix: Any = None) -> Tools:
-    """Return the loop's tools over a fake site."""
-    return Tools(drivers, matrix or PaperMatrix(), seed, accept)
+def tools_of(drivers: NotedDrivers, matrix: Any = None) -> Tools:
+    """Return the loop's tools over a simulated data centre."""
+    return Tools(drivers, matrix or SimMatrix(), seed, accept)
 
 
 def filled(store: Store, fleet: Fleet) -> None:

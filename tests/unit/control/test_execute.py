@@ -1,4 +1,4 @@
-"""Actions become driver calls on fakes, and every error becomes an outcome."""
+"""Actions become driver calls, and every error becomes an outcome."""
 
 from collections.abc import Callable
 from typing import Any
@@ -8,16 +8,15 @@ import pytest
 from metier.control.execute import execute
 from metier.control.observe import Probe, Question, ask
 from metier.domain import actions as act
-from metier.domain.errors import OutcomeUnknown, Refused, Unavailable
 from metier.domain.fleet import Fleet
 from metier.domain.ids import NodeId, SlotId, TierId
 from metier.domain.image import OfferedVm
 from metier.domain.observation import Power
-from metier.drivers.hypervisor.fake import FakeSite, Fault
 from metier.planner.effects import DEADLINES_S, Done, Failed
+from metier.sim.clock import VirtualClock
+from metier.sim.machines import CallFault, Machine
 from tests.builders import NOW, a_fleet, a_host, a_tier, a_virtual_node, an_image, an_instance
-from tests.scenarios.controller import VirtualClock
-from tests.unit.control.site import FakeDrivers, tools_of
+from tests.unit.control.site import NotedDrivers, a_datacentre, tools_of
 from tests.unit.planner.stories import CHECKED
 
 HOST, GUEST = NodeId("host-1"), NodeId("host-1/VM1")
@@ -48,6 +47,8 @@ ALL = (
 )
 VERBS = {
     "InventoryNode": "facts",
+    "PowerOn": "on",
+    "PowerOff": "off",
     "StageVms": "define_vm",
     "RemoveVms": "remove_vm",
     "DiagnoseNode": "report",
@@ -68,8 +69,8 @@ class Bench:
     """A host with VM1 on it."""
 
     def __init__(self) -> None:
-        self.site = FakeSite()
-        self.drivers = FakeDrivers(self.site)
+        self.datacentre = a_datacentre()
+        self.drivers = NotedDrivers(self.datacentre)
         self.tools = tools_of(self.drivers)
         self.do(act.StageVms(node=HOST, offers=(OFFER,), **WHY))
         self.drivers.calls.clear()
@@ -78,8 +79,8 @@ class Bench:
         return execute(action, fleet, self.tools)
 
     @property
-    def power(self) -> Power:
-        return self.site.host("host-1").vms[1].power
+    def host(self) -> Machine:
+        return self.datacentre.machine("host-1")
 
 
 @pytest.fixture
@@ -99,10 +100,9 @@ def test_it_is_done_and_can_be_done_again(bench: Bench, action: act.Work) -> Non
 
 
 def test_a_host_s_power(bench: Bench) -> None:
-    bench.do(ALL[2])
-    assert not bench.site.is_on("host-1")
-    bench.do(ALL[1])
-    assert bench.site.is_on("host-1")
+    for action, is_on in ((ALL[2], False), (ALL[1], True)):
+        bench.do(action)
+        assert bench.host.is_on is is_on
     assert bench.drivers.calls == ["off host-1", "on host-1"]
 
 
@@ -112,64 +112,52 @@ def test_an_inventory_says_what_the_host_has_and_that_it_can_run_hosts_images(be
     assert outcome.hardware is not None
     assert outcome.hardware.memory_mib == 16384
     assert "vmm-host" in outcome.hardware.image_forms
-    assert outcome.remarks == ("fake 1.0",)
+    assert outcome.remarks == ("simulated 1.0",)
 
 
 def test_a_guest_is_prepared_with_its_slot_s_personality_and_started(bench: Bench) -> None:
     bench.do(PREPARE)
-    vm = bench.site.host("host-1").vms[1]
+    vm = bench.host.vms[1]
     assert (vm.instance, vm.hostname) == ("web-1-1", "web-1")
     assert vm.seed == b"web-1 web-1-1 192.0.2.7/24 None"
-    assert vm.facts == {"tier": "web", "slot": "1", "image": "web@1"}
+    assert vm.metadata == {"tier": "web", "slot": "1", "image": "web@1"}
     bench.do(act.StartGuest(node=GUEST, **WHY))
-    assert bench.power is Power.ON
+    assert vm.is_on
 
 
 def test_removing_vms_stops_those_that_run_and_leaves_those_of_others(bench: Bench) -> None:
-    bench.site.host("host-1").foreign["theirs"] = True
+    bench.host.foreign["theirs"] = True
     bench.do(act.StartGuest(node=GUEST, **WHY))
     assert bench.do(ALL[4]) == Done()
-    assert bench.site.host("host-1").vms == {}
-    assert bench.site.host("host-1").foreign == {"theirs": True}
+    assert bench.host.vms == {}
+    assert bench.host.foreign == {"theirs": True}
 
 
 def test_a_retired_guest_keeps_its_instance_unless_it_is_to_be_discarded(bench: Bench) -> None:
     for discard, left in ((None, {"web-1-1"}), (an_instance(), set())):
         bench.do(PREPARE)
         bench.do(act.RetireGuest(node=GUEST, discard=discard, **WHY))
-        assert set(bench.site.host("host-1").instances) == left
+        assert set(bench.host.store.instances) == left
 
 
-@pytest.mark.parametrize("action", [one for one in ALL if name(one) in VERBS], ids=name)
+@pytest.mark.parametrize("action", ALL, ids=name)
 @pytest.mark.parametrize(
     ("fault", "final", "unsure"),
     [
-        (Fault.REFUSED, True, False),
-        (Fault.UNAVAILABLE, False, False),
-        (Fault.LOST_REQUEST, False, True),
-        (Fault.LOST_ANSWER, False, True),
+        (CallFault.REFUSED, True, False),
+        (CallFault.UNAVAILABLE, False, False),
+        (CallFault.LOST_REQUEST, False, True),
+        (CallFault.LOST_ANSWER, False, True),
     ],
 )
 def test_each_of_the_three_errors_is_an_outcome(
-    bench: Bench, action: act.Work, fault: Fault, final: bool, unsure: bool
+    bench: Bench, action: act.Work, fault: CallFault, final: bool, unsure: bool
 ) -> None:
-    bench.site.plant("host-1", VERBS[name(action)], fault)
+    bench.datacentre.plant("host-1", VERBS[name(action)], fault)
     outcome = bench.do(action)
     assert isinstance(outcome, Failed)
     assert (outcome.final, outcome.unsure) == (final, unsure)
     assert "host-1" in outcome.reason
-
-
-@pytest.mark.parametrize(
-    ("error", "final", "unsure"),
-    [(Refused, True, False), (Unavailable, False, False), (OutcomeUnknown, False, True)],
-)
-def test_so_it_is_with_power(bench: Bench, error: type[Refused], final: bool, unsure: bool) -> None:
-    bench.drivers.power(FLEET.nodes[HOST])
-    bench.drivers.power_of[HOST].faults.append(error)
-    outcome = bench.do(act.PowerOff(node=HOST, **WHY))
-    assert outcome == Failed("cannot switch off host-1: a planted fault", final=final, unsure=unsure)
-    assert bench.site.is_on("host-1")
 
 
 def test_a_bug_in_a_driver_is_an_unsure_failure(bench: Bench) -> None:
@@ -239,10 +227,10 @@ def test_a_guest_whose_address_is_not_known_fails_its_checks(bench: Bench) -> No
 
 
 def test_every_failure_of_a_question_is_an_answer_too(bench: Bench) -> None:
-    bench.site.plant("host-1", "report", Fault.UNAVAILABLE)
+    bench.datacentre.plant("host-1", "report", CallFault.UNAVAILABLE)
     sight = ask(Question(Probe.VMS, HOST), FLEET, bench.tools, VirtualClock(NOW))
     assert sight.report is None
-    assert "hides the host" in sight.error
+    assert "lets no request through" in sight.error
     bench.drivers.began = _broken  # type: ignore[method-assign]  # a driver that breaks its promise
     sight = ask(Question(Probe.POWER, HOST), FLEET, bench.tools, VirtualClock(NOW))
     assert (sight.power, sight.error) == (Power.UNKNOWN, "internal error: out of cheese")

@@ -16,13 +16,14 @@ from metier.domain.ids import image_ref
 from metier.domain.image import CollectorSpec, Image, ImageType
 from metier.domain.job import JobState
 from metier.matrix.api import ImportOrder, Report
+from metier.sim.clock import VirtualClock
+from metier.sim.matrix import SimMatrix, imported
 from tests.builders import NOW, a_fleet, a_job, an_image
-from tests.scenarios.controller import PaperMatrix, VirtualClock
 
 ARGUMENTS = {"name": "web", "version": "1", "archive": "web.tgz", "type": "linux"}
 
 
-class GatedMatrix(PaperMatrix):
+class GatedMatrix(SimMatrix):
     """An image matrix whose imports do what the test says.
 
     Attributes:
@@ -30,6 +31,7 @@ class GatedMatrix(PaperMatrix):
     """
 
     def __init__(self, does: Callable[[Report], None] = lambda _: None) -> None:
+        super().__init__()
         self.does = does
         self.begun = threading.Semaphore(0)
         self.count = 0
@@ -39,7 +41,8 @@ class GatedMatrix(PaperMatrix):
         self.count += 1
         self.begun.release()
         self.does(report)
-        return super().import_image(order, report)
+        report("unpacking", 0, None)
+        return imported(order)
 
     def verify(self, image: Image, report: Report) -> Sequence[str]:
         """Find fault."""
@@ -121,7 +124,7 @@ def test_progress_is_told_with_each_step_and_else_now_and_then() -> None:
     def work(report: Report) -> None:
         for done in range(3):
             report("converting", done, 9)
-        bench.clock.moment = NOW.replace(minute=1)
+        bench.clock.move(NOW.replace(minute=1))
         report("converting", 4, 9)
 
     bench.matrix.does = work

@@ -1,4 +1,4 @@
-"""The loop itself, with its threads, a real SQLite store and fake drivers."""
+"""The loop itself, with its threads, a real SQLite store and simulated hosts."""
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
+from metier.control.engine import HOLD_LOST, STORE_PAUSE
 from metier.control.inbox import Message
-from metier.control.loop import HOLD_LOST, STORE_PAUSE, Loop
+from metier.control.loop import Loop
 from metier.control.observe import Probe, Question, Sight
 from metier.domain.errors import MetierError, NoSpace, Refusal
 from metier.domain.fleet import Changes, Fleet
@@ -17,15 +18,16 @@ from metier.domain.job import JobState
 from metier.domain.lifecycle import Lifecycle
 from metier.domain.observation import Power
 from metier.domain.tier import TierState
-from metier.drivers.hypervisor.fake import FakeSite
 from metier.operations import load_operations
 from metier.operations.registry import Caller, operation
+from metier.sim.forecast import forecast
 from metier.store.api import Entry, Store
 from metier.store.open import open_store
 from tests.builders import NOW, a_fleet, a_host, a_host_image, a_host_tier, a_job, a_tier, an_image
 from tests.unit.control.site import (
-    FakeDrivers,
+    NotedDrivers,
     TickingClock,
+    a_datacentre,
     filled,
     order,
     refused,
@@ -71,10 +73,11 @@ class Desk:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.site = FakeSite()
-        self.drivers = FakeDrivers(self.site)
+        self.datacentre = a_datacentre()
+        self.drivers = NotedDrivers(self.datacentre)
         self.clock = TickingClock()
-        self.site.host("host-1").watchers.append(lambda: self.drivers.nudge("host-1"))
+        self.host = self.datacentre.machine("host-1")
+        self.host.watchers.append(lambda: self.drivers.nudge("host-1"))
         self.store: Any = None
 
     def loop(self, **settings: Any) -> Loop:
@@ -92,8 +95,7 @@ class Desk:
 
     def running(self) -> list[str]:
         """Return the host names of the guests that run."""
-        vms = self.site.host("host-1").vms.values()
-        return sorted(vm.hostname for vm in vms if vm.power is Power.ON)
+        return sorted(vm.hostname for vm in self.host.vms.values() if vm.is_on)
 
 
 @pytest.fixture
@@ -111,7 +113,7 @@ def desk(tmp_path: Path) -> Iterator[Desk]:
     store = open_store(desk.folder)
     filled(store, fleet)
     store.close()
-    desk.site.switch("host-1", False)
+    desk.datacentre.switch("host-1", on=False)
     yield desk
     for gate in desk.drivers.gates.values():
         gate.set()
@@ -148,11 +150,11 @@ def test_a_refused_change_leaves_the_store_as_it_was(desk: Desk) -> None:
 def test_a_preview_changes_nothing(desk: Desk) -> None:
     load_operations()
     activate = operation("tier", "activate")
-    with running(desk.loop()) as loop:
+    with running(desk.loop(foresee=forecast)) as loop:
         arguments = activate.arguments_type(name="hosts")
         answer, plan = loop.preview(activate, arguments, Caller("ann", NOW))
         assert answer.message == "tier hosts activated"
-        assert "PowerOn" in {type(action).__name__ for action in plan.actions}
+        assert "PowerOn" in {type(one.action).__name__ for one in plan.actions}
         assert loop.fleet().tiers[HOSTS].state is TierState.INACTIVE
     assert desk.drivers.calls == []
 
@@ -285,10 +287,9 @@ def test_a_restart_resumes_pending_work_and_nothing_runs_twice(desk: Desk, verb:
     desk.clock.advance(60)
     with running(desk.loop()) as loop:
         until(loop, serving(2), "both guests run")
-    host = desk.site.host("host-1")
     assert desk.running() == ["web-1", "web-2"]
-    assert host.copies == 1
-    assert len(host.instances) == 2
+    assert desk.host.store.copies == 1
+    assert len(desk.host.store.instances) == 2
 
 
 def test_a_job_that_was_cut_off_is_done_by_the_next_run(desk: Desk) -> None:
@@ -306,8 +307,8 @@ def test_a_host_s_nudge_has_it_looked_at(desk: Desk) -> None:
         order(loop, "tier", "activate", name="hosts")
         order(loop, "tier", "activate", name="web")
         until(loop, serving(2), "both guests run")
-        number = min(number for number, vm in desk.site.host("host-1").vms.items() if vm.power is Power.ON)
-        desk.site.power_off_vm("host-1", number)
+        number = min(number for number, vm in desk.host.vms.items() if vm.is_on)
+        desk.datacentre.stop_vm(desk.host, desk.host.vms[number])
         until(loop, lambda fleet: fleet.seen(HOST).vm(number).power is Power.OFF, "it is seen")  # type: ignore[union-attr]  # it is there
         until(loop, serving(2), "it is replaced or runs again")
 

@@ -294,6 +294,7 @@ TABLES = {
     Kind.IMAGE: "images",
     Kind.ALERT: "alerts",
     Kind.JOB: "jobs",
+    Kind.TIMING: "timings",
 }
 
 

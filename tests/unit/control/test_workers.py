@@ -135,7 +135,8 @@ def test_a_task_given_up_before_it_began_never_begins(benches: Callable[..., Ben
     gate = bench.submit("first", gated=True)
     bench.began()
     bench.submit("second")
-    assert {task.key for task in bench.workers.give_up(LATER)} == {"first", "second"}
+    assert [task.key for task in bench.workers.give_up(LATER)] == ["first"]
+    assert [task.key for task in bench.workers.give_up(LATER)] == ["second"]
     gate.set()
     bench.submit("third")
     assert bench.answer() == ("third", "THIRD")
@@ -175,3 +176,26 @@ def test_a_given_up_call_is_known_to_be_at_work_until_it_returns(benches: Callab
             break
         returned.wait(0.01)
     assert returned.is_set()
+
+
+def test_a_call_that_waits_for_its_turn_has_its_time_still_before_it(benches: Callable[..., Bench]) -> None:
+    bench = benches(threads=1)
+    gate = bench.submit("first", gated=True)
+    bench.began()
+    limit = SOON - NOW
+    bench.workers.submit(Task("waits", "host-2", lambda: "DONE", SOON, limit=limit))
+    assert [task.key for task in bench.workers.give_up(SOON)] == ["first"]
+    gate.set()
+    assert bench.answer() == ("waits", "DONE")
+
+
+def test_a_call_that_waits_behind_hung_ones_of_its_endpoint_is_given_up_unbegun(
+    benches: Callable[..., Bench],
+) -> None:
+    bench = benches(threads=4, per_endpoint=1)
+    bench.submit("hangs", gated=True)
+    bench.began()
+    bench.submit("waits", gated=True)
+    assert [task.key for task in bench.workers.give_up(SOON)] == ["hangs"]
+    (waits,) = bench.workers.give_up(LATER)
+    assert (waits.key, waits.running) == ("waits", False)

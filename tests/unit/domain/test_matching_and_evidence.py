@@ -56,7 +56,7 @@ def test_r_alloc_2_every_shortfall_is_named_in_words() -> None:
         ({"place": Place.MAINTENANCE}, "it is in the maintenance pool"),
         ({"engagement": Engagement(False, "ann", why="a look")}, "it is disengaged by ann: a look"),
         ({"hardware": None}, "it is not inventoried"),
-        ({"request": Request.POWER_OFF}, "it is idle"),
+        ({"request": Request.POWER_OFF}, "an operator ordered power-off"),
         ({"tier": "web"}, "it is in tier web"),
         ({"promised": "db"}, "it was taken for tier db"),
     ],
@@ -104,7 +104,7 @@ def test_r_alloc_2_a_host_tier_wants_a_vm_manager() -> None:
         (Observed(vms=(vm_facts(1, Power.UNKNOWN),), vms_at=LATER), None),
         (Observed(vms=(vm_facts(1, Power.OFF),), vms_at=NOW), None),
         (Observed(vms=(vm_facts(1, Power.OFF),), vms_at=LATER), "host host-1 reports VM1 off"),
-        (Observed(vms=(vm_facts(2),), vms_at=LATER), "host host-1 no longer has VM1"),
+        (Observed(vms=(vm_facts(2),), vms_at=LATER), None),
     ],
 )
 def test_r_fence_1_only_what_was_seen_off_afterwards_is_proof(seen: Observed, proof: str | None) -> None:

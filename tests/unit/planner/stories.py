@@ -8,7 +8,6 @@ assert story.running("web") == 2
 
 from collections.abc import Iterable
 from dataclasses import replace
-from datetime import timedelta
 from typing import Any
 
 from metier.domain.actions import Action
@@ -20,9 +19,9 @@ from metier.domain.node import DISCOVERED, ENGAGED, Engagement, Node, Request
 from metier.domain.plan import Plan
 from metier.domain.pool import PoolSettings
 from metier.domain.tier import Tier, TierState
-from metier.sim.rounds import Rounds
-from metier.sim.world import World
+from metier.sim.machines import Machine, Vm
 from tests.builders import HOST_HARDWARE, NOW, a_fleet, a_host, a_host_image, a_host_tier, a_tier, an_image
+from tests.unit.planner.rounds import Rounds
 
 CHECKED = (CollectorSpec("tcp", port=80),)
 
@@ -48,10 +47,11 @@ class Story:
         tier = a_host_tier(state=TierState.ACTIVE, target=target, maximum=hosts, minimum=0, priority=90)
         image = an_image(collectors=CHECKED, startup_s=60)
         fleet = a_fleet(host_image, image, tier, pool or PoolSettings(), *nodes)
-        self.world = World(host_boot_s=4, guest_boot_s=4)
+        self.rounds = Rounds(fleet, NOW)
+        self.datacentre = self.rounds.datacentre
+        self.datacentre.usual_guest_boot_s = 4
         for node in nodes:
-            self.world.add(node.name, HOST_HARDWARE, has_switch=node.power is not None)
-        self.rounds = Rounds(fleet, self.world, NOW)
+            self.put_up(node)
 
     # --- what is -----------------------------------------------------------------
 
@@ -82,13 +82,19 @@ class Story:
         found = self.rounds.last.findings
         return {finding.code for finding in found if subject is None or finding.subject == subject}
 
-    def vm(self, name: str) -> Any:
-        vm = self.world.vm(self.node(name))
-        assert vm is not None
-        return vm
+    def host(self, name: str) -> Machine:
+        return self.datacentre.machines[NodeId(name)]
 
-    def host(self, name: str) -> Any:
-        return self.world.hosts[NodeId(name)]
+    def vm(self, name: str) -> Vm:
+        host, number = name.split("/VM")
+        return self.host(host).vms[int(number)]
+
+    def put_up(self, node: Node, *, is_on: bool = False) -> None:
+        """Put up the machine of a node."""
+        hardware = replace(HOST_HARDWARE, networks=frozenset({"default"}))
+        has_bmc = node.power is not None
+        machine = self.datacentre.add(node.name, hardware, is_on=is_on, has_bmc=has_bmc, boot_s=4)
+        machine.has_vmm = node.vmm is not None
 
     # --- what happens --------------------------------------------------------------
 
@@ -112,7 +118,7 @@ class Story:
         raise AssertionError(f"not at rest: {self.rounds.trace[-20:]}")
 
     def later(self, seconds: float) -> None:
-        self.rounds.now += timedelta(seconds=seconds)
+        self.rounds.later(seconds)
 
     # --- what operators do -----------------------------------------------------------
 
@@ -141,7 +147,7 @@ class Story:
         """Add a host that nobody has asked yet what it has."""
         values = {"hardware": None, "lifecycle": Lifecycle.NEW, "placement": DISCOVERED}
         node = a_host(name, tier=None, **(values | fields))
-        self.world.add(name, HOST_HARDWARE, is_on=True, has_switch=node.power is not None)
+        self.put_up(node, is_on=True)
         self.rounds.edit(lambda draft: draft.put_node(node))
 
     def slot(self, tier: str, number: int) -> Any:

@@ -38,7 +38,7 @@ def test_r_alloc_1_a_tier_boots_its_image_on_every_member() -> None:
     story.rest()
     assert len(story.running("web")) == 3
     assert not story.rounds.last.waiting
-    assert {slot.tier for slot, *_ in story.world.running_as()} == {"web"}
+    assert {one.slot.tier for one in story.datacentre.running()} == {"web"}
 
 
 def test_r_alloc_1_a_tier_waits_for_the_tier_it_depends_on() -> None:
@@ -172,7 +172,7 @@ def test_r_release_2_a_released_node_is_no_candidate_before_it_is_clean() -> Non
 def test_r_release_2_idle_free_hosts_are_switched_off_except_warm_spares() -> None:
     pool = PoolSettings(power_off_idle=True, idle_off_after_s=60, warm_spares=1)
     story = Story(hosts=3, host_target=0, pool=pool)
-    for host in story.world.hosts.values():
+    for host in story.datacentre.machines.values():
         host.is_on = True
     assert not names(story.go(3), PowerOff)
     story.later(60)

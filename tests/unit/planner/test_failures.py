@@ -16,9 +16,11 @@ from metier.domain.actions import (
     StartGuest,
     StopNode,
 )
+from metier.domain.ids import NodeId
 from metier.domain.lifecycle import Lifecycle
 from metier.domain.node import Place
 from metier.domain.pool import PoolSettings
+from metier.sim.machines import BmcFault
 from tests.unit.planner.stories import Story, names
 
 
@@ -44,7 +46,7 @@ def test_r_fail_1_collectors_must_fail_so_many_times_in_a_row() -> None:
 
 def test_r_fail_1_not_within_its_startup_time() -> None:
     story = Story(hosts=1, vms=1)
-    story.world.guest_boot_s = 40
+    story.datacentre.usual_guest_boot_s = 40
     story.tier("web", startup_s=50)
     assert not failures(story.go(35))
     assert story.running("web")
@@ -52,7 +54,7 @@ def test_r_fail_1_not_within_its_startup_time() -> None:
 
 def test_r_fail_1_not_answering_within_the_startup_time() -> None:
     story = Story(hosts=1, vms=1)
-    story.world.guest_boot_s = 400
+    story.datacentre.usual_guest_boot_s = 400
     story.tier("web", startup_s=20, reboot_on_failure=False, move_to_maintenance=False)
     (problem,) = failures(story.go(20))
     assert problem.startswith("its services did not answer within the startup time of 20 s")
@@ -69,7 +71,7 @@ def test_r_fail_1_a_vm_that_is_gone_is_replaced() -> None:
     del story.host("host-1").vms[1]
     done = story.until_rest()
     assert names(done)[0] == "DeleteNode host-1/VM1"
-    assert story.running("web") == ["host-1/VM2"]
+    assert story.running("web") == ["host-2/VM1"]
     assert story.exists("host-1/VM1"), "offered anew (R-DRIFT-1)"
 
 
@@ -92,7 +94,7 @@ def test_r_fail_2_it_is_rebooted_first_and_only_once_in_the_window() -> None:
     story.vm("host-1/VM1").is_on = False
     done = story.until_rest()
     assert not names(done, StopNode)
-    assert story.running("web") == ["host-1/VM2"]
+    assert story.running("web") == ["host-2/VM1"]
 
 
 def test_r_fail_2_rebooted_again_after_the_window_where_it_may_not_leave() -> None:
@@ -147,13 +149,13 @@ def test_r_fail_3_to_maintenance_tested_and_back_to_the_free_pool() -> None:
     assert names(done, DiagnoseNode) == ["DiagnoseNode host-1/VM1"]
     node = story.node("host-1/VM1")
     assert (node.placement.place, node.problem) == (Place.FREE, "")
-    assert story.running("web") == ["host-1/VM2"]
+    assert story.running("web") == ["host-2/VM1"]
 
 
 def test_r_fail_3_one_that_does_not_pass_stays_with_the_evidence() -> None:
     story = one_guest(reboot_on_failure=False)
     story.vm("host-1/VM1").answers = False
-    story.host("host-1").is_sick = True
+    story.rounds.sick.add(NodeId("host-1"))
     story.rest()
     node = story.node("host-1/VM1")
     assert (node.placement.place, node.problem) == (Place.MAINTENANCE, "it did not pass its tests")
@@ -184,14 +186,14 @@ def test_r_fence_1_no_replacement_starts_without_evidence(has_switch: bool) -> N
     host = story.host("host-1")
     if not has_switch:
         story.change("host-1", power=None)
-        host.has_switch = False
-    host.reachable = host.switchable = False
+        host.has_bmc = False
+    host.reachable, host.bmc.fault = False, BmcFault.DEAD
     done = story.go(40)
     assert not names(done, StartGuest)
     assert story.node("host-2/VM1").lifecycle is Lifecycle.PREPARED
     assert "unfenced" in story.problems("web")
     assert any("waits for evidence that host-1/VM1 is down; host-1 does not" in w for w in story.waits("web"))
-    host.reachable = host.switchable = True
+    host.reachable, host.bmc.fault = True, BmcFault.NONE
     done = story.until_rest()
     assert names(done, LiftFence, StartGuest)[-1] == "StartGuest host-2/VM1"
     assert story.running("web") == ["host-2/VM1"]
@@ -200,7 +202,8 @@ def test_r_fence_1_no_replacement_starts_without_evidence(has_switch: bool) -> N
 
 def test_r_fence_1_an_operators_word_is_evidence() -> None:
     story = one_guest()
-    story.host("host-1").reachable = story.host("host-1").switchable = False
+    story.host("host-1").reachable = False
+    story.host("host-1").bmc.fault = BmcFault.DEAD
     story.go(40)
     slot = story.slot("web", 1)
     sworn = replace(slot, fences=tuple(replace(fence, attested="ann") for fence in slot.fences))
@@ -286,9 +289,10 @@ def test_a_stopping_node_says_that_its_host_does_not_answer() -> None:
 
 def test_work_that_fails_is_tried_again_after_a_growing_pause() -> None:
     story = Story(hosts=1, vms=1)
-    story.host("host-1").switchable = False
+    story.host("host-1").bmc.fault = BmcFault.DEAD
     story.go(3)
-    why = "host-1 is tried again after a pause: the power controller of host-1 does not answer"
+    reason = "cannot switch on host-1: its power controller does not answer"
+    why = f"host-1 is tried again after a pause: {reason}"
     assert why in story.waits("hosts")
     assert not story.problems("host-1"), "once is a hiccup"
     story.go(12)
@@ -296,7 +300,7 @@ def test_work_that_fails_is_tried_again_after_a_growing_pause() -> None:
     pause = story.node("host-1").retry
     assert pause is not None
     assert pause.attempts >= 2
-    story.host("host-1").switchable = True
+    story.host("host-1").bmc.fault = BmcFault.NONE
     story.go(20)
     story.rest()
     assert story.running("hosts")

@@ -144,6 +144,6 @@ def test_r_drift_1_a_removed_vm_is_offered_again() -> None:
 
 def test_r_drift_2_vms_of_others_are_never_listed_or_touched() -> None:
     story = Story(hosts=1, vms=1)
-    story.host("host-1").foreign_running = 3
+    story.host("host-1").foreign = {f"theirs-{n}": True for n in range(3)}
     story.rest()
     assert list(story.fleet.vms_of["host-1"]) == [1]

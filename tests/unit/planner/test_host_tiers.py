@@ -192,7 +192,7 @@ def test_r_hostdown_1_deactivating_hosts_deletes_virtual_nodes_and_guest_tiers_a
     assert rules_of(done, StopNode) == {"R-HOSTDOWN-1"}
     assert story.problems("web") == {"tier-short", "tier-below-minimum"}
     assert story.members("hosts") == ["host-1", "host-2"]
-    assert not any(host.is_on for host in story.world.hosts.values())
+    assert not any(host.is_on for host in story.datacentre.machines.values())
     story.tier("hosts", state=TierState.ACTIVE)
     story.rest()
     assert len(story.running("web")) == 2, "rediscovered, inventoried, freed, allocated"
@@ -326,10 +326,10 @@ def test_a_new_host_is_inventoried_and_freed_by_itself() -> None:
 def test_other_peoples_vms_keep_a_host_from_being_switched_off() -> None:
     story = Story(hosts=1, vms=1)
     story.rest()
-    story.host("host-1").foreign_running = 2
+    story.host("host-1").foreign = {f"theirs-{n}": True for n in range(2)}
     story.go()
     story.tier("hosts", target=0)
     done = story.until_rest()
     assert not names(done, PowerOff)
-    assert story.host("host-1").foreign_running == 2
+    assert all(story.host("host-1").foreign.values())
     assert story.node("host-1").lifecycle is Lifecycle.IDLE

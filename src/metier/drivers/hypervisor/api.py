@@ -19,7 +19,7 @@ from typing import ClassVar, Protocol, runtime_checkable
 
 from metier.domain.hardware import Hardware
 from metier.domain.image import Machine, OfferedVm
-from metier.domain.observation import VmFacts
+from metier.domain.observation import Stray, VmFacts
 
 Progress = Callable[[int, int], None]
 """Called with bytes done and bytes in all, from the calling thread."""
@@ -58,10 +58,13 @@ class VmReport:
     Attributes:
         vms: Those that Metier owns, and no others.
         foreign_running: How many others are running.
+        strays: VMs with Metier's mark for another node of this site, which somebody moved here;
+            those that run count among the others too.
     """
 
     vms: tuple[VmFacts, ...]
     foreign_running: int
+    strays: tuple[Stray, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from metier.domain.evidence import power_seen
 from metier.domain.guests import active_guests
 from metier.domain.lifecycle import Event, Lifecycle
 from metier.domain.node import Node
-from metier.domain.observation import Health, Power
+from metier.domain.observation import POWER_CONTRADICTED, Health, Power
 from metier.domain.status import health
 from metier.domain.tier import Tier
 from metier.planner.steps.orders import has_spent_instance
@@ -80,6 +80,8 @@ def _check_services(work: Work, node: Node) -> None:
 
 def _check_vmm(work: Work, node: Node) -> None:
     seen = work.fleet.seen(node.name)
+    if seen.power_error == POWER_CONTRADICTED:
+        work.find("power-contradicted", about_node(node), f"{node.name}: {seen.power_error}")
     limit = _tier_of(work, node).failure_threshold if node.tier else 3
     if seen.vmm_failures < limit:
         return

@@ -15,7 +15,7 @@ from metier.domain.evidence import power_seen
 from metier.domain.ids import SlotId
 from metier.domain.lifecycle import Lifecycle
 from metier.domain.matching import host_obstacle
-from metier.domain.node import Instance, Node, Place
+from metier.domain.node import NO_IMAGE, Instance, Node, Place
 from metier.domain.observation import Power
 from metier.domain.tier import Tier, TierState
 from metier.planner.steps.advance import is_off
@@ -212,9 +212,13 @@ def _ask_to_shut_down(work: Work, node: Node) -> None:
 
 
 def _retire(work: Work, node: Node) -> None:
-    """Clean the VM of a node that is off; its instance goes unless its slot goes on with it."""
+    """Clean the VM of a node that is off; its instance goes unless its slot goes on with it.
+
+    One that nobody knows stays on the host: what is there may be all that is left of somebody's data.
+    """
     spent = node.instance
-    discard = None if spent is None or _is_needed(work, spent) else spent
+    is_kept = spent is None or spent.image == NO_IMAGE or _is_needed(work, spent)
+    discard = None if is_kept else spent
     why = "it is seen off and fills no slot" if node.tier is None else "its instance is outdated"
     act_on(work, RetireGuest, node, why, "R-RELEASE-2", discard=discard)
 

@@ -13,6 +13,7 @@ from metier.domain.actions import (
     StopNode,
 )
 from metier.domain.evidence import power_seen
+from metier.domain.ids import virtual_node_id
 from metier.domain.lifecycle import Event, Lifecycle
 from metier.domain.node import Node, Place, Request
 from metier.domain.observation import Power
@@ -98,7 +99,10 @@ def _running_host(work: Work, node: Node) -> None:
     seen = work.fleet.seen(node.name)
     staged_at = node.staged_at or node.since
     is_fresh = seen.vms_at is not None and staged_at is not None and seen.vms_at > staged_at
-    if is_fresh and any(seen.vm(offer.number) is None for offer in image.offers):
+    missing = [offer.number for offer in image.offers if seen.vm(offer.number) is None]
+    # A VM that is gone may run elsewhere: another one of its number would pass for it, and prove it off.
+    is_fenced = any(virtual_node_id(node.name, number) in work.fleet.fenced_by for number in missing)
+    if is_fresh and missing and not is_fenced:
         why = "it no longer offers all VMs of its image"
         act_on(work, StageVms, node, why, "R-DRIFT-1", offers=image.offers)
 

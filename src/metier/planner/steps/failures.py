@@ -3,6 +3,7 @@
 from datetime import datetime, timedelta
 
 from metier.domain.actions import Action, Brake, ReleaseNode, StopNode
+from metier.domain.allocation import has_brake_on
 from metier.domain.guests import active_guests
 from metier.domain.lifecycle import Lifecycle
 from metier.domain.matching import host_obstacle
@@ -23,14 +24,14 @@ def handle_failures(work: Work) -> None:
         message = f"{node.name}, slot {node.placement.slot} of {tier.name}: {node.problem}"
         work.find("node-failed", about_node(node), message)
         may_act = node.engaged and node.pending is None and tier.state is TierState.ACTIVE
-        if may_act and not is_braked(work, tier):
+        if may_act and not has_brake_on(work.fleet, tier):
             _handle(work, tier, node)
 
 
 def report_storms(work: Work) -> None:
     """Say for every tier in scope whose automation is braked that it waits for an operator."""
     for tier in work.tiers():
-        if is_braked(work, tier):
+        if has_brake_on(work.fleet, tier):
             message = "too many nodes failed at once; nothing is replaced until an operator resumes it"
             work.find("storm", about_tier(tier), message)
             work.wait(about_tier(tier), f"{message}: metier tier resume {tier.name}", "R-STORM-1")
@@ -46,8 +47,7 @@ def report_maintenance(work: Work) -> None:
 
 def is_braked(work: Work, tier: Tier) -> bool:
     """Say whether automation has stopped replacing in `tier`."""
-    trouble = work.fleet.troubles.get(tier.name)
-    return trouble is not None and trouble.braked_since is not None
+    return has_brake_on(work.fleet, tier)
 
 
 def _handle(work: Work, tier: Tier, node: Node) -> None:

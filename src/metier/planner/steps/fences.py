@@ -3,12 +3,15 @@
 from datetime import timedelta
 
 from metier.domain.actions import LiftFence
-from metier.domain.evidence import proof_of_down
-from metier.domain.tier import Fence, Slot
+from metier.domain.evidence import proof_of_down, whereabouts
+from metier.domain.tier import Fence, Slot, Tier
 from metier.planner.work import Work, about_tier
 
 PATIENCE_S = 30
 """How long a slot waits for evidence before an operator is told: an orderly stop takes less."""
+
+LOST_AGAIN_S = 5
+"""How often it is looked whether a VM that is gone turned up elsewhere: as often as hosts are asked."""
 
 
 def lift_fences(work: Work) -> None:
@@ -16,7 +19,7 @@ def lift_fences(work: Work) -> None:
     for tier in work.tiers():
         for slot in work.fleet.fenced_slots(tier.name):
             for fence in slot.fences:
-                evidence = proof_of_down(work.fleet, fence)
+                evidence = proof_of_down(work.fleet, fence) or _is_itself(slot, fence)
                 if evidence is not None:
                     _lift(work, slot, fence, evidence)
 
@@ -37,15 +40,47 @@ def report_fences(work: Work) -> None:
                     work.find("unfenced", about_tier(tier), why)
                 else:
                     work.look_again(about_tier(tier), patience_ends)
+                _follow_lost(work, tier, fence)
+
+
+def _is_itself(slot: Slot, fence: Fence) -> str | None:
+    """Return why a machine that fills its slot again need not be down: it cannot run twice."""
+    is_physical = fence.host is None
+    return f"{fence.node} itself fills the slot again" if is_physical and slot.node == fence.node else None
 
 
 def _lift(work: Work, slot: Slot, fence: Fence, evidence: str) -> None:
     work.act(LiftFence(node=fence.node, slot=slot.id, evidence=evidence, why=evidence, rule="R-FENCE-1"))
 
 
+def _follow_lost(work: Work, tier: Tier, fence: Fence) -> None:
+    """Tell where a VM is that was moved, and look again: its evidence is that nobody has it."""
+    if not fence.is_lost and not _is_missing(work, fence):
+        return
+    found, _ = whereabouts(work.fleet, fence)
+    if found is not None:
+        message = f"{fence.node} runs on {found}, moved there by another tool"
+        work.find("vm-moved", about_tier(tier), message)
+    work.look_again(about_tier(tier), work.now + timedelta(seconds=LOST_AGAIN_S))
+
+
+def _is_missing(work: Work, fence: Fence) -> bool:
+    if fence.host is None or fence.vm_number is None:
+        return False
+    seen = work.fleet.seen(fence.host)
+    return seen.vms is not None and seen.vm(fence.vm_number) is None
+
+
 def _tried(work: Work, fence: Fence) -> str:
     host = fence.host or fence.node
     seen = work.fleet.seen(host)
+    if fence.is_lost or _is_missing(work, fence):
+        found, unseen = whereabouts(work.fleet, fence)
+        if found is not None:
+            return f"; it runs on {found}, moved there by another tool"
+        return (
+            f"; it is gone from {host}, and {unseen}, where it may be, was not asked since" if unseen else ""
+        )
     if seen.vmm_reachable is False:
         switch = work.fleet.nodes[host].power if host in work.fleet.nodes else None
         power = f"its power controller says {seen.power}" if switch else "it has no power controller"

@@ -29,7 +29,10 @@ def admit_nodes(work: Work) -> None:
         if node.lifecycle is Lifecycle.NEW and node.is_virtual:
             _inventory(work, node)
             node = work.fleet.nodes[node.name]
-        if node.lifecycle is Lifecycle.IDLE:
+        if node.lifecycle is Lifecycle.IDLE and node.instance is not None:
+            why = f"its VM still has instance {node.instance.id} on it"
+            work.act(StopNode(node=node.name, why=why, rule="R-RELEASE-2", expects=node.generation))
+        elif node.lifecycle is Lifecycle.IDLE:
             _free(work, node)
 
 

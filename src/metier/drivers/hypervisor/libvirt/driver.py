@@ -299,7 +299,7 @@ def _remove(session: Session, vm: vms.Vm) -> None:
 
 def _elsewhere(session: Session, vm: vms.Vm, instance: str) -> vms.Vm | None:
     """Return another VM of this host that the instance is on, if there is one."""
-    owned, _ = vms.list_owned(session.connection, session.place)
+    owned = vms.list_vms(session.connection, session.place).owned
     return next((other for other in owned if other.instance == instance and other.number != vm.number), None)
 
 

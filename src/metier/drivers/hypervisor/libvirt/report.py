@@ -12,7 +12,7 @@ from metier.drivers.hypervisor.libvirt.configuration import Attachment, Place
 from metier.drivers.hypervisor.libvirt.domain_facts import Configuration, usable_address
 from metier.drivers.hypervisor.libvirt.events import Line
 from metier.drivers.hypervisor.libvirt.recall import Recall
-from metier.drivers.hypervisor.libvirt.vms import Vm, list_owned, read_fresh
+from metier.drivers.hypervisor.libvirt.vms import Vm, list_vms, read_fresh
 
 # How long a configuration may be wrong after a change that libvirt does not tell of.
 CONFIGURATION_LIFETIME_S = 30.0
@@ -32,9 +32,10 @@ class Reporter:
 
     def report(self) -> VmReport:
         """Return what all VMs of the host are doing."""
-        owned, foreign = list_owned(self._connection, self._place, self._read)
-        addresses = self._addresses(vm for vm in owned if vm.power is Power.ON)
-        return VmReport(tuple(self._facts(vm, addresses.get(vm.number)) for vm in owned), foreign)
+        listed = list_vms(self._connection, self._place, self._read)
+        addresses = self._addresses(vm for vm in listed.owned if vm.power is Power.ON)
+        facts = tuple(self._facts(vm, addresses.get(vm.number)) for vm in listed.owned)
+        return VmReport(facts, listed.foreign, tuple(listed.strays))
 
     def forget(self, uuid: str) -> None:
         """Read a VM's configuration anew next time: it was changed just now."""

@@ -2,13 +2,14 @@
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
 
 import libvirt
 
 from metier.domain.errors import Refused
-from metier.domain.observation import Power
+from metier.domain.ids import NodeId
+from metier.domain.observation import Power, Stray
 from metier.drivers.hypervisor.libvirt.configuration import Place
 from metier.drivers.hypervisor.libvirt.domain_facts import (
     Configuration,
@@ -101,21 +102,54 @@ def require_off(vm: Vm, place: Place, verb: str) -> None:
         )
 
 
-def list_owned(connection: Any, place: Place, read: Read = read_fresh) -> tuple[list[Vm], int]:
-    """Return Metier's VMs by number, and how many others are running.
+class Listed(NamedTuple):
+    """All VMs of a host.
+
+    Attributes:
+        owned: Metier's VMs of this node, by number.
+        foreign: How many others are running.
+        strays: VMs of other nodes of this site, which somebody moved here.
+    """
+
+    owned: list[Vm]
+    foreign: int
+    strays: list[Stray]
+
+
+_NAMES = re.compile(r"metier-.+-VM[1-9][0-9]*")
+
+
+def list_vms(connection: Any, place: Place, read: Read = read_fresh) -> Listed:
+    """Return what VMs a host has.
 
     One call for all states, and what `read` takes for each VM that bears a name of ours.
     """
-    owned, foreign = [], 0
-    names = re.compile(rf"metier-{re.escape(place.node)}-VM[1-9][0-9]*")
+    listed = Listed([], 0, [])
+    foreign = 0
     for domain, stats in connection.getAllDomainStats(libvirt.VIR_DOMAIN_STATS_STATE, 0):
         state, name = stats.get("state.state", libvirt.VIR_DOMAIN_NOSTATE), domain.name()
-        vm = _owned(place, domain, state, read(domain)) if names.fullmatch(name) else None
+        configuration = read(domain) if _NAMES.fullmatch(name) else None
+        vm = _owned(place, domain, state, configuration)
         if vm is not None:
-            owned.append(vm)
-        elif power(state) is not Power.OFF and not name.startswith(probe_prefix(place)):
-            foreign += 1
-    return sorted(owned, key=lambda vm: vm.number), foreign
+            listed.owned.append(vm)
+            continue
+        stray = _stray(place, configuration, state)
+        if stray is not None:
+            listed.strays.append(stray)
+        foreign += power(state) is not Power.OFF and not name.startswith(probe_prefix(place))
+    listed.owned.sort(key=lambda vm: vm.number)
+    listed.strays.sort(key=lambda stray: (stray.host, stray.number))
+    return listed._replace(foreign=foreign)
+
+
+def _stray(place: Place, configuration: Configuration | None, state: int) -> Stray | None:
+    """Return the VM of another node of this site that a domain is, by its mark and its name."""
+    mark = None if configuration is None else configuration.mark
+    if configuration is None or mark is None or mark.site != place.site or mark.node == place.node:
+        return None
+    elsewhere = replace(place, node=mark.node)
+    number = owned_number(mark, configuration.name, elsewhere)
+    return None if number is None else Stray(NodeId(mark.node), number, power(state))
 
 
 def _named(connection: Any, place: Place, number: int) -> Any | None:
