@@ -2,15 +2,21 @@
 
 import os
 import signal
-from collections.abc import Iterable
+import sys
+import threading
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import structlog
+from fastapi import FastAPI
 
+from metier.cli.inprocess import Console, Line
 from metier.control.loop import Loop
 from metier.control.tools import Tools
-from metier.control.world import SystemClock
+from metier.control.world import Clock, SteadyClock, SystemClock
 from metier.domain.errors import Refusal
 from metier.domain.fleet import Changes, Fleet, Kind
 from metier.domain.job import JobState
@@ -21,8 +27,16 @@ from metier.matrix.folder_matrix import FolderMatrix
 from metier.matrix.seed import nocloud_seed
 from metier.operations import load_operations
 from metier.operations.registry import OPERATIONS
+from metier.sim.folder import is_simulated, refuse_simulated, simulated_folder
+from metier.sim.forecast import forecast_within
+from metier.sim.live import LiveSite
+from metier.sim.opening import begin_site
+from metier.sim.rehearsal import Means, Rehearsal
+from metier.sim.relay import Relay
 from metier.store.backup import restore as restore_store
+from metier.store.journal_file import read_journal
 from metier.store.open import open_store
+from metier.store.site_file import dump_site
 from metier.web.app import Parts, build_app
 from metier.web.identity import TokenFile
 from metier.web.server import Listen
@@ -37,6 +51,23 @@ TOKENS = "tokens.json"
 log = structlog.get_logger()
 
 
+@dataclass(frozen=True, slots=True)
+class Simulated:
+    """A simulated site that is to be served.
+
+    Attributes:
+        site: An exported site to begin with; None for the sample.
+        hosts: How many hosts the sample has, 2 to 1000.
+        speed: How many seconds pass there in each real one.
+        folder: Its state folder; None for one that is removed at the end.
+    """
+
+    site: Path | None = None
+    hosts: int | None = None
+    speed: float = 1.0
+    folder: Path | None = None
+
+
 def serve(state: Path, listen: Listen | None = None) -> None:
     """Run a controller on `state` until SIGTERM or SIGINT.
 
@@ -44,32 +75,113 @@ def serve(state: Path, listen: Listen | None = None) -> None:
         Refusal: Another controller runs there, or its state cannot be used.
     """
     load_operations()
+    refuse_simulated(state)
     state.mkdir(mode=0o700, parents=True, exist_ok=True)
-    loop = Loop(
-        open_store(database(state)),
-        _tools(state),
-        SystemClock(),
-        holder=f"the controller on {state}",
-        lost=_end_process,
-    )
+    clock = SystemClock()
+    holder = f"the controller on {state}"
+    store, tools = open_store(database(state)), _tools(state)
+    foresee = forecast_within(clock)
+    loop = Loop(store, tools, clock, holder=holder, lost=_end_process, foresee=foresee, dump=dump_site)
     loop.start()
     try:
-        tokens = TokenFile(state / TOKENS)
-        parts = Parts(
-            OPERATIONS,
-            uploads=state / UPLOADS,
-            tokens=tokens,
-            figures=loop.figures,
-            is_ready=loop.is_ready,
-        )
-        serve_api(build_app(loop, tokens.authenticate, parts), state, listen or Listen())
+        _serve_api(loop, clock, state, listen)
     finally:
         loop.stop()
 
 
+def serve_simulated(
+    what: Simulated, listen: Listen | None, tell: Callable[[Path, Fleet], None] = lambda _state, _fleet: None
+) -> None:
+    """Run a controller of a simulated site until SIGTERM or SIGINT; nothing real is touched.
+
+    Args:
+        what: Which site, and how fast its time passes.
+        listen: Where to serve besides the state folder's socket.
+        tell: Called with the state folder and what is known at the start, just before it serves.
+
+    Raises:
+        Refusal: The state folder is not a simulated site's, or another controller runs there.
+        WrongUsage: The exported site cannot be read.
+    """
+    load_operations()
+    _end_in_order()
+    with simulated_folder(what.folder) as state:
+        store = open_store(state)
+        fleet, moment = begin_site(store, state, what.site, what.hosts)
+        clock = SteadyClock(moment, what.speed)
+        site = LiveSite(fleet, clock)
+        holder = f"the simulated controller on {state}"
+        tools = site.tools(validate_simulated)
+        loop = Loop(
+            store,
+            tools,
+            clock,
+            holder=holder,
+            lost=_end_process,
+            make_pool=site.make_pool,
+            foresee=forecast_within(clock),
+            dump=dump_site,
+        )
+        loop.start()
+        try:
+            _serve_api(loop, clock, state, listen, site, lambda: tell(state, fleet))
+        finally:
+            _end_in_order()
+            loop.stop()
+            site.close()
+
+
+def _serve_api(
+    loop: Loop,
+    clock: Clock,
+    state: Path,
+    listen: Listen | None,
+    site: LiveSite | None = None,
+    tell: Callable[[], None] = lambda: None,
+) -> None:
+    tokens = TokenFile(state / TOKENS)
+    parts = Parts(
+        OPERATIONS,
+        uploads=state / UPLOADS,
+        tokens=tokens,
+        faults=site,
+        clock=clock.now,
+        figures=loop.figures,
+        is_ready=loop.is_ready,
+    )
+    api = build_app(loop, tokens.authenticate, parts)
+    tell()  # it takes a while to build, and nothing to be reached from then on
+    serve_api(api, state, listen or Listen())
+
+
 def database(state: Path) -> str | Path:
-    """Return where the store is: `METIER_DATABASE`, or the state folder."""
-    return os.environ.get("METIER_DATABASE") or state
+    """Return where the store is: `METIER_DATABASE`, or the state folder; always that if it is simulated."""
+    named = None if is_simulated(state) else os.environ.get("METIER_DATABASE")
+    return named or state
+
+
+def rehearsal(site: str, name: str) -> Rehearsal:
+    """Return what lets scenarios happen to an exported site, in memory and virtual time.
+
+    Args:
+        site: The exported site's text.
+        name: What the operator calls it, for messages.
+    """
+    load_operations()
+    return Rehearsal(site, name, Means(_console, read_journal))
+
+
+def _console(relay: Relay, folder: Path) -> Console:
+    """Return an operator's console for a simulation; files that commands name are in `folder`."""
+
+    @cache
+    def api() -> FastAPI:  # only once somebody types: building it takes longer than most simulations
+        return build_app(relay, lambda _: None, Parts(OPERATIONS, clock=relay.now))
+
+    async def answer(scope: Any, receive: Any, send: Any) -> None:
+        await api()(scope, receive, send)
+
+    return Console(Line(answer, relay.pass_s, relay.is_up, folder=folder))
 
 
 def backup(state: Path, out: BinaryIO) -> None:
@@ -99,14 +211,20 @@ def validate(before: Fleet, changes: Changes) -> None:
     for name, node in changes.get(Kind.NODE, {}).items():
         if node is not None:
             _check_drivers(before.nodes.get(name), node)
+    validate_simulated(before, changes)
+    for job in changes.get(Kind.JOB, {}).values():
+        archive = Path(str(job.arguments.get("archive", ".")))
+        if job.state is JobState.QUEUED and not archive.exists():
+            raise Refusal(f"cannot import {archive}: there is no such file", remedy="name the archive's path")
+
+
+def validate_simulated(before: Fleet, changes: Changes) -> None:  # noqa: ARG001 - keeps `Validate`
+    """Refuse collectors that no site would know; machines and archives are whatever they are called."""
     for kind in (Kind.TIER, Kind.IMAGE):
         for record in changes.get(kind, {}).values():
             _check_collectors(spec.collector for spec in (record.collectors if record else None) or ())
     for job in changes.get(Kind.JOB, {}).values():
         _check_collectors(spec["collector"] for spec in job.arguments.get("collectors", ()))
-        archive = Path(str(job.arguments.get("archive", ".")))
-        if job.state is JobState.QUEUED and not archive.exists():
-            raise Refusal(f"cannot import {archive}: there is no such file", remedy="name the archive's path")
 
 
 def _check_collectors(names: Iterable[str]) -> None:
@@ -126,3 +244,9 @@ def _end_process() -> None:
     """Stop as if told to: the server ends in order, and with it the process."""
     log.critical("another controller took over; this one ends")
     os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _end_in_order() -> None:
+    """Let SIGTERM end the process as an exception does while no server minds it: what was made is removed."""
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))

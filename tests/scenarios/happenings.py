@@ -2,24 +2,31 @@
 
 import re
 from collections.abc import Callable
-from dataclasses import replace
-from datetime import timedelta
-from typing import Any, NamedTuple
+from datetime import datetime
+from typing import NamedTuple
 
+from metier.domain.errors import Bug
 from metier.domain.fleet import Fleet
 from metier.domain.hardware import Hardware
 from metier.domain.ids import NodeId, TierId
 from metier.domain.node import Node
 from metier.domain.observation import Health
 from metier.domain.status import health, status
-from metier.sim.world import SimHost, SimVm, World
-from tests.scenarios.console import Console
-from tests.scenarios.controller import VirtualController
-from tests.scenarios.records import MemoryStore
+from metier.sim.controller import Pace
+from metier.sim.machines import BmcFault, Machine, Vm
+from metier.sim.simulation import Simulation
+from tests.scenarios.console import console_of
 
-HOST_HARDWARE = Hardware(memory_mib=8192, cpus=4, disk_gib=100, image_forms=frozenset({"vmm-host"}))
-QUIET_S = 30
-"""So long without an action is quiet: longer than any pause of the loop between two looks."""
+HOST_HARDWARE = Hardware(
+    memory_mib=8192,
+    cpus=4,
+    disk_gib=100,
+    networks=frozenset({"default"}),
+    image_forms=frozenset({"vmm-host"}),
+)
+HOST_BOOT_S = 20.0
+RETIRE_S = 3.0
+"""Taking an instance off a VM is slow here, so that stories can come in between."""
 
 LONGEST_S = 3600
 UNITS_S = {"second": 1, "minute": 60, "hour": 3600}
@@ -35,15 +42,17 @@ class Impossible(Exception):
 class Theatre:
     """Everything that one story plays with."""
 
-    def __init__(self, now: Any) -> None:
-        self.world = World(host_boot_s=20, guest_boot_s=8)
-        self.controller = VirtualController(MemoryStore(), self.world, now)
-        self.console = Console(self.controller)
+    def __init__(self, now: datetime) -> None:
+        pace = Pace()
+        pace.call_s["RetireGuest"] = RETIRE_S
+        self.simulation = Simulation(Fleet(), now, pace=pace)
+        self.datacentre = self.simulation.datacentre
+        self.console = console_of(self.simulation)
 
     @property
     def fleet(self) -> Fleet:
         """What the controller knows."""
-        return self.controller.fleet
+        return self.simulation.fleet
 
     def node(self, name: str) -> Node:
         """Return a node by its own name, or by the host name of its slot."""
@@ -56,23 +65,25 @@ class Theatre:
         slot = node.placement.slot
         return None if node.tier is None or slot is None else self.fleet.tiers[node.tier].hostname(slot)
 
-    def host(self, name: str) -> SimHost:
-        """Return a machine of the world."""
-        return self.world.hosts[NodeId(name)]
+    def host(self, name: str) -> Machine:
+        """Return a machine of the data centre."""
+        return self.datacentre.machine(name)
 
-    def vm(self, name: str) -> SimVm:
-        """Return the VM of a virtual node."""
-        vm = self.world.vm(self.node(name))
+    def vm(self, name: str) -> tuple[Machine, Vm]:
+        """Return the VM of a virtual node, and its machine."""
+        node = self.node(name)
+        machine = self.host(node.host or "")
+        vm = machine.vms.get(node.vm_number or 0)
         if vm is None:
             raise Impossible(f"{name} has no VM")
-        return vm
+        return machine, vm
 
     def until(self, is_so: Callable[[], bool], what: str) -> None:
         """Let time pass until something is so."""
         for _ in range(LONGEST_S):
             if is_so():
                 return
-            self.controller.tick()
+            self.simulation.pass_s(1)
         raise Impossible(f"waited an hour in vain until {what}")
 
     def command(self, line: str) -> None:
@@ -121,9 +132,10 @@ def happen(theatre: Theatre, words: str) -> None:
 def _hosts(theatre: Theatre, count: str) -> None:
     """Put hosts into the data centre, and add them as nodes: each inventoried, free and off."""
     for number in range(1, int(count) + 1):
-        theatre.world.add(f"host-{number}", HOST_HARDWARE, is_on=True)
+        theatre.datacentre.add(f"host-{number}", HOST_HARDWARE, is_on=True, boot_s=HOST_BOOT_S)
         theatre.command(
-            f"metier node add host-{number} --vmm fake --power fake --address 192.0.2.{number} --wait"
+            f"metier node add host-{number} --vmm simulated --power simulated"
+            f" --address 192.0.2.{number} --wait"
         )
     _until_quiet(theatre)
 
@@ -160,50 +172,55 @@ def _quietly(theatre: Theatre, line: str) -> None:
 
 @happens(r"(host-\d+) loses power")
 def _power_lost(theatre: Theatre, name: str) -> None:
-    theatre.host(name).lose_power()
+    theatre.datacentre.switch(name, on=False)
 
 
 @happens(r"the network to (host-\d+) breaks")
 def _network_breaks(theatre: Theatre, name: str) -> None:
-    theatre.host(name).reachable = False
+    _set_network(theatre, name, works=False)
 
 
 @happens(r"the power controller of (host-\d+) (falls silent|answers again)")
 def _switch(theatre: Theatre, name: str, how: str) -> None:
-    theatre.host(name).switchable = how == "answers again"
+    machine = theatre.host(name)
+    machine.bmc.fault = BmcFault.NONE if how == "answers again" else BmcFault.DEAD
+    theatre.datacentre.changed(machine)
 
 
 @happens(r"the network to (host-\d+) is mended")
 def _network_mended(theatre: Theatre, name: str) -> None:
-    theatre.host(name).reachable = True
+    _set_network(theatre, name, works=True)
 
 
 @happens(r"guest (\S+) (?:dies|is shut down by its own OS)")
 def _guest_dies(theatre: Theatre, name: str) -> None:
-    theatre.vm(name).is_on = False
+    theatre.datacentre.stop_vm(*theatre.vm(name))
 
 
-@happens(r"guest (\S+) stops answering")
-def _guest_mute(theatre: Theatre, name: str) -> None:
-    theatre.vm(name).answers = False
-
-
-@happens(r"guest (\S+) answers again")
-def _guest_well(theatre: Theatre, name: str) -> None:
-    theatre.vm(name).answers = True
+@happens(r"guest (\S+) (stops answering|answers again)")
+def _guest_mute(theatre: Theatre, name: str, how: str) -> None:
+    machine, vm = theatre.vm(name)
+    vm.answers = how == "answers again"
+    theatre.datacentre.changed(machine)
 
 
 @happens(r"somebody starts (\S+) by hand")
 def _started_by_hand(theatre: Theatre, name: str) -> None:
-    vm = theatre.vm(name)
-    vm.is_on, vm.by_hand = True, vm.slot is None
-    vm.ready_at = theatre.controller.clock.now() + timedelta(seconds=theatre.world.guest_boot_s)
+    machine, vm = theatre.vm(name)
+    theatre.datacentre.start_vm(machine, vm, by_hand=vm.slot is None)
 
 
 @happens(r"somebody gives (\S+) (\d+) MiB")
 def _reconfigured(theatre: Theatre, name: str, memory_mib: str) -> None:
-    vm = theatre.vm(name)
-    vm.hardware = replace(vm.hardware, memory_mib=int(memory_mib))
+    machine, vm = theatre.vm(name)
+    vm.set_memory(int(memory_mib))
+    theatre.datacentre.changed(machine)
+
+
+def _set_network(theatre: Theatre, name: str, *, works: bool) -> None:
+    machine = theatre.host(name)
+    machine.reachable = works
+    theatre.datacentre.changed(machine)
 
 
 # --- time -------------------------------------------------------------------------------
@@ -211,21 +228,15 @@ def _reconfigured(theatre: Theatre, name: str, memory_mib: str) -> None:
 
 @happens(r"(\d+) (second|minute|hour)s? pass(?:es)?")
 def _time_passes(theatre: Theatre, count: str, unit: str) -> None:
-    for _ in range(int(count) * UNITS_S[unit]):
-        theatre.controller.tick()
+    theatre.simulation.pass_s(int(count) * UNITS_S[unit])
 
 
 @happens(r"until all is quiet")
 def _until_quiet(theatre: Theatre) -> None:
-    quiet_s = 0
-    for _ in range(LONGEST_S):
-        if quiet_s == QUIET_S:
-            return
-        before = theatre.controller.rounds
-        theatre.controller.tick()
-        is_still = theatre.controller.rounds == before or not theatre.controller.last.plan.actions
-        quiet_s = quiet_s + 1 if is_still and not theatre.controller.in_flight else 0
-    raise Impossible("an hour went by and it was never quiet")
+    try:
+        theatre.simulation.rest(LONGEST_S)
+    except Bug as error:
+        raise Impossible(str(error)) from error
 
 
 @happens(r"until tier (\S+) has (\d+) normal nodes?")

@@ -53,7 +53,7 @@ def play(text: str) -> str:
         if step.is_comment:
             continue
         lines = _do(theatre, step)
-        entries = theatre.controller.store.journal(after=seen, limit=1 << 30)
+        entries = theatre.simulation.controller.store.journal(after=seen, limit=1 << 30)
         seen += len(entries)
         if step.shows:
             lines += list(_happened(entries))

@@ -1,52 +1,39 @@
-"""The controller killed after every round of a story, in four ways; each time the story ends the same.
+"""The controller killed at every step of a story; each time the story ends the same.
 
-The rounds are enumerated, not sampled: killed before the round was stored, killed
-before what it began was done, killed when that was done and nobody had heard of it,
-and killed when hosts had taken what they switch on only after the next controller
-looked.  A new controller starts from what was stored.
+The steps are enumerated, not sampled: just before a round is stored, just after, just before a
+driver call is made, just after it was made and nobody had heard of it, and when hosts take what
+they switch on only after the next controller looked.  A new controller starts from what was stored.
 """
 
-import copy
 from collections import Counter
-from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
 
+from metier.control.execute import execute
+from metier.control.workers import Task
 from metier.domain import actions as act
 from metier.domain.errors import MetierError, chain
-from metier.domain.fleet import Kind
+from metier.domain.fleet import Changes, Fleet
 from metier.domain.ids import NodeId, TierId
-from metier.domain.node import Node, Place
+from metier.domain.node import Place
+from metier.domain.tier import TierState
 from metier.operations import load_operations
-from metier.operations.registry import Caller, operation
-from metier.sim.world import World
-from tests.builders import (
-    HOST_HARDWARE,
-    NOW,
-    a_fleet,
-    a_host,
-    a_host_image,
-    a_host_tier,
-    a_tier,
-    an_image,
-)
-from tests.scenarios.controller import VirtualController
-from tests.scenarios.records import MemoryStore
-from tests.simulation.laws import at_target
-from tests.unit.planner.stories import CHECKED
+from metier.sim.clock import Agenda
+from metier.sim.datacentre import DataCentre
+from metier.sim.laws import Laws, at_target
+from metier.sim.simulation import Simulation
+from metier.store.api import Entry
+from tests.builders import NOW, a_fleet, a_host, a_host_image, a_host_tier, a_tier, an_image
+from tests.simulation.site import CHECKED, build
 
-WAYS = ("not stored", "not done", "done and not heard of", "done late")
-LATE = timedelta(seconds=8)
+LATE_S = 8.0
 """So long after the kill a host still does what it was told: well into the next controller's first looks."""
 
-DOWN = timedelta(seconds=3)
+DOWN_S = 3.0
 """How long there is no controller: shorter than anything waits for one."""
-
-LONGEST_S = 900
-CALM_S = 12
-"""Longer than any pause of the loop between two looks, and than a boot."""
 
 STEPS: tuple[tuple[str, str, dict[str, Any]], ...] = (
     ("tier", "activate", {"name": "hosts"}),
@@ -56,144 +43,161 @@ STEPS: tuple[tuple[str, str, dict[str, Any]], ...] = (
     ("node", "disengage", {"name": "host-2"}),
     ("node", "shutdown", {"name": "host-2"}),
     ("node", "engage", {"name": "host-2"}),
+    ("image", "import", {"file": "/archives/app.tgz", "name": "app", "version": "1"}),
 )
 
 
 @dataclass
 class Story:
-    """A site and how far its operator has come; a copy goes on by itself.
+    """A site and how far its operator has come."""
 
-    Attributes:
-        step: The next of `STEPS`.
-        late: What hosts still do of the old controller's work, and when.
-        doubles: Identities that were seen running twice.
-    """
-
-    world: World
-    controller: VirtualController
+    simulation: Simulation
+    laws: Laws
     step: int = 0
-    late: list[tuple[datetime, Node, act.Work]] = field(default_factory=list)
-    doubles: set[str] = field(default_factory=set)
 
     @classmethod
     def begin(cls) -> "Story":
         """Return the story before its first step: two free hosts, two inactive tiers."""
-        world = World(host_boot_s=3, guest_boot_s=2)
-        nodes = [a_host(f"host-{number}", tier=None) for number in (1, 2)]
-        for node in nodes:
-            world.add(node.name, HOST_HARDWARE)
-        fleet = a_fleet(
-            a_host_image(vms=3),
-            an_image(collectors=CHECKED, startup_s=60),
-            a_host_tier(minimum=1, target=2, maximum=2),
-            a_tier("web", minimum=2, target=2, maximum=3, depends_on=(TierId("hosts"),)),
-            *nodes,
-        )
-        store = MemoryStore()
-        store.save({kind: dict(getattr(fleet, table)) for kind, table in _TABLES.items()}, 1, [])
-        return cls(world, VirtualController(store, world, NOW))
+        simulation = Simulation(a_site(), NOW, build=fast)
+        return cls(simulation, Laws(simulation))
 
-    def forked(self, way: str) -> "Story":
-        """Return the story as it goes on if its controller dies now and another one starts."""
-        now = self.controller.clock.now()
-        world = copy.deepcopy(self.world)
-        late: list[tuple[datetime, Node, act.Work]] = []
-        for _, action in self.controller.in_flight:
-            node = self.controller.fleet.nodes[action.node]
-            if way == "done and not heard of":
-                world.carry_out(node, action, now)
-            elif way == "done late" and isinstance(action, act.StartGuest | act.PowerOn):
-                late.append((now + LATE, node, action))
-        controller = VirtualController(self.controller.store.copy(), world, now + DOWN)
-        return Story(world, controller, self.step, late)
+    def fork(self, down_s: float = DOWN_S) -> "Story":
+        """Return the story as it goes on if its controller dies now."""
+        simulation = self.simulation.fork(down_s)
+        return Story(simulation, Laws(simulation), self.step)
 
     def tell(self) -> None:
         """Go on to the end; each step is taken when the one before it has come true."""
-        self.until_calm()
+        self.rest()
         while self.step < len(STEPS):
             self.take_step()
-            self.until_calm()
+            self.rest()
+
+    def rest(self) -> None:
+        self.simulation.rest(is_patient=True)
 
     def take_step(self) -> None:
+        """Take the next step; it counts once its answer came, so that a lost order is given again."""
         noun, verb, arguments = STEPS[self.step]
         if noun == "world":
             self.kill_guest()
-        else:
-            verb_of = operation(noun, verb)
-            caller = Caller("ann", self.controller.clock.now(), accept_warnings=True)
-            self.controller.change(verb_of, verb_of.arguments_type(**arguments), caller)
+        elif (noun, verb) != ("image", "import") or not self.simulation.fleet.jobs:
+            self.simulation.order(noun, verb, **arguments)
         self.step += 1
 
     def kill_guest(self) -> None:
-        """Let the guest of slot 1 die, unless it died before the controller did."""
-        vm = self.world.vm(self.controller.fleet.member_nodes(TierId("web"))[0])
-        assert vm is not None
-        vm.is_on = False
-
-    def until_calm(self) -> None:
-        """Let time pass until nothing was done for a while."""
-        calm = 0
-        for _ in range(LONGEST_S):
-            rounds = self.controller.rounds
-            self.controller.tick()
-            self.end_late_work()
-            self.look()
-            acted = self.controller.rounds > rounds and bool(self.controller.last.plan.actions)
-            calm = 0 if acted or self.controller.in_flight else calm + 1
-            if calm == CALM_S:
-                return
-        raise AssertionError(f"no rest: {self.controller.last.plan}")
-
-    def end_late_work(self) -> None:
-        """Let hosts do what the old controller asked of them."""
-        now = self.controller.clock.now()
-        for _, node, action in [one for one in self.late if one[0] <= now]:
-            self.world.carry_out(node, action, now)
-        self.late = [one for one in self.late if one[0] > now]
-
-    def look(self) -> None:
-        """Note whose identity or instance runs twice."""
-        running = list(self.world.running_as())
-        slots = Counter(str(slot) for slot, *_ in running)
-        instances = Counter(str(instance) for *_, instance in running)
-        self.doubles |= {name for name, count in (slots + instances).items() if count > 1}
+        """Let the guest of slot 1 die."""
+        guest = self.simulation.fleet.member_nodes(TierId("web"))[0]
+        machine = self.simulation.datacentre.machine(str(guest.host))
+        self.simulation.datacentre.stop_vm(machine, machine.vms[guest.vm_number or 0])
 
     def judge(self) -> None:
         """Assert that the site is as the story leaves it."""
-        fleet = self.controller.fleet
-        assert self.doubles == set()
+        self.laws.look_back()
+        fleet, datacentre = self.simulation.fleet, self.simulation.datacentre
+        assert self.laws.breaches == []
         assert [tier.name for tier in fleet.tiers.values() if not at_target(fleet, tier)] == []
         assert fleet.nodes[NodeId("host-2")].placement.place is Place.FREE
         assert sorted(fleet.nodes) == ["host-1", "host-1/VM1", "host-1/VM2", "host-1/VM3", "host-2"]
-        running = [instance for *_, instance in self.world.running_as()]
+        running = [str(one.instance) for one in datacentre.running()]
         assert len(running) == 2
-        vms = [vm for host in self.world.hosts.values() for vm in host.vms.values()]
-        attached = [vm.instance for vm in vms if vm.instance is not None]
-        assert sorted(attached) == sorted(map(str, running)), "an instance is left on a VM that is off"
+        attached = [vm.instance for _, vm in datacentre.vms() if vm.instance is not None]
+        assert sorted(attached) == sorted(running), "an instance is left on a VM that is off"
         assert [node.name for node in fleet.nodes.values() if node.pending or node.request] == []
         assert [slot.id for slot in fleet.slots.values() if slot.fences] == []
         assert [alert.message for alert in fleet.alerts.values() if alert.cleared is None] == []
+        matrix = self.simulation.matrix
+        assert (matrix.staged, sorted(map(str, matrix.published))) == ({}, ["app@1", "vmm@1", "web@1"])
 
 
-_TABLES = {Kind.NODE: "nodes", Kind.TIER: "tiers", Kind.IMAGE: "images"}
+def a_site() -> Fleet:
+    """Return two free hosts and two inactive tiers."""
+    return a_fleet(
+        a_host_image(vms=3),
+        an_image(collectors=CHECKED, startup_s=60),
+        a_host_tier(minimum=1, target=2, maximum=2, state=TierState.INACTIVE),
+        a_tier("web", minimum=2, target=2, maximum=3, depends_on=(TierId("hosts"),)),
+        *[a_host(f"host-{number}", tier=None) for number in (1, 2)],
+    )
+
+
+def fast(fleet: Fleet, agenda: Agenda) -> DataCentre:
+    """Return machines that boot in no time, so that there is little to wait for."""
+    datacentre = build(fleet, agenda)
+    datacentre.usual_guest_boot_s = 2.0
+    for machine in datacentre.machines.values():
+        machine.boot_s = 3.0
+    return datacentre
+
+
+class Reaper:
+    """Forks a story at every step that its controller takes."""
+
+    def __init__(self, story: Story) -> None:
+        self.forks: dict[str, list[Story]] = {}
+        self._story = story
+        controller, store = story.simulation.controller, story.simulation.controller.store
+        save = store.save
+
+        def saving(changes: Changes, generation: int, entries: Sequence[Entry]) -> None:
+            self._fork("before a round is stored")
+            save(changes, generation, entries)
+            self._fork("after a round is stored")
+            self._fork_late()
+
+        store.save = saving  # type: ignore[method-assign]
+        controller.watch_calls(self._at_call)
+        story.simulation.matrix.passed = self._at_stage
+
+    def _at_call(self, _task: Task, is_done: bool) -> None:
+        self._fork("after a call, unheard of" if is_done else "before a call")
+
+    def _at_stage(self, _stage: str) -> None:
+        self._fork("in the middle of an import")
+
+    def _fork_late(self) -> None:
+        """Let hosts do what was under way only when the next controller has looked."""
+        under_way = [task.call for task in self._story.simulation.controller.at_work()]
+        actions = [call.args[0] for call in under_way]  # type: ignore[attr-defined]
+        late = [one for one in actions if isinstance(one, act.StartGuest | act.PowerOn)]
+        if late:
+            fork, fleet = self._fork("done late"), self._story.simulation.fleet
+            for action in late:
+                fork.simulation.agenda.after(LATE_S, _doing(action, fleet, fork))
+
+    def _fork(self, way: str) -> Story:
+        fork = self._story.fork()
+        self.forks.setdefault(way, []).append(fork)
+        return fork
+
+
+def _doing(action: act.Work, fleet: Fleet, story: Story) -> Callable[[], None]:
+    tools = story.simulation.controller.tools
+    return lambda: (execute(action, fleet, tools), None)[1]
 
 
 @pytest.fixture(scope="module")
 def forks() -> dict[str, list[Story]]:
-    """Return, by way of dying, what is left after each round of the story that nobody disturbs."""
+    """Return, by way of dying, what is left after each step of the story that nobody disturbs."""
     load_operations()
     story = Story.begin()
-    forks: dict[str, list[Story]] = {way: [] for way in WAYS}
-
-    def watch(is_stored: bool) -> None:
-        for way in WAYS[1:] if is_stored else WAYS[:1]:
-            forks[way].append(story.forked(way))
-
-    story.controller.watchers.append(watch)
+    reaper = Reaper(story)
     story.tell()
     story.judge()
-    assert {len(found) for found in forks.values()} == {story.controller.rounds}
-    return forks
+    counts = Counter({way: len(found) for way, found in reaper.forks.items()})
+    assert counts["before a round is stored"] == counts["after a round is stored"] > 50
+    assert counts["before a call"] == counts["after a call, unheard of"] > 10
+    return reaper.forks
+
+
+WAYS = (
+    "before a round is stored",
+    "after a round is stored",
+    "before a call",
+    "after a call, unheard of",
+    "done late",
+    "in the middle of an import",
+)
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -206,4 +210,4 @@ def test_wherever_the_controller_dies_the_story_ends_the_same(
             story.tell()
             story.judge()
         except (AssertionError, MetierError) as error:
-            raise AssertionError(f"killed after round {number}, {way}: {chain(error)}") from error
+            raise AssertionError(f"killed at point {number}, {way}: {chain(error)}") from error

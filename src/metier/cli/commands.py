@@ -92,6 +92,8 @@ def _remember_state(ctx: click.Context, _: click.Parameter, value: str | None) -
 
 
 def _shared_options(operation: "Operation") -> list[click.Option]:
+    if operation.key == "export-site":
+        return [_out_option(), output_option(("json",)), state_option()]
     options = [output_option()]
     if operation.is_change:
         options += [_flag("plan", "Print what would follow; change nothing"), *_waiting_options()]
@@ -100,6 +102,11 @@ def _shared_options(operation: "Operation") -> list[click.Option]:
     if operation.key == "event list":
         options.append(_flag("follow", "Go on with what comes"))
     return [*options, state_option()]
+
+
+def _out_option() -> click.Option:
+    text = "Write it to this file, which only its owner may read  [default: standard output]"
+    return click.Option(["common_out", "--out"], metavar="FILE", help=text)
 
 
 def _waiting_options() -> list[click.Option]:

@@ -12,6 +12,7 @@ from metier.cli.commands import output_option, state_option
 from metier.cli.failure import Failure, wrong_usage
 from metier.cli.output import emit, list_text, row_text
 from metier.cli.session import session_of
+from metier.cli.simulate import simulate
 from metier.operations.paths import ROOT
 
 # What is built here is told in sentences, or as JSON for programs.
@@ -20,27 +21,74 @@ _SHELLS = ("bash", "zsh", "fish")
 
 
 @click.command(params=[state_option()])
+@click.argument("site", metavar="[FILE]", required=False, type=click.Path(path_type=Path))
 @click.option("--listen", metavar="HOST:PORT", help="Serve the API there as well, for callers with a token")
 @click.option("--tls-cert", type=click.Path(path_type=Path), metavar="FILE", help="Certificate chain, PEM")
 @click.option("--tls-key", type=click.Path(path_type=Path), metavar="FILE", help="Its private key, PEM")
 @click.option("--plain-http", is_flag=True, help="Serve a network without TLS: something in front does it")
+@click.option("--simulated", is_flag=True, help="Serve a simulated site; nothing real is touched")
+@click.option(
+    "--speed",
+    type=click.FloatRange(0.1, 1000),
+    metavar="N",
+    help="Seconds that pass on the simulated site in each real one  [default: 1]",
+)
+@click.option(
+    "--hosts", type=click.IntRange(2, 1000), metavar="N", help="Hosts of the sample site  [default: 6]"
+)
 @click.pass_context
-def serve(
-    ctx: click.Context, listen: str | None, tls_cert: Path | None, tls_key: Path | None, plain_http: bool
-) -> None:
+def serve(ctx: click.Context, /, **given: Any) -> None:
     """Run the controller: its control loop and its API, until SIGTERM or SIGINT.
 
     The API is on the socket `metier.sock` in the state folder, for whoever may open it,
     and where systemd passed sockets, on these.
+
+    With --simulated it serves a sample site, or one that was exported to FILE, whose
+    machines exist in memory only.  Its state folder is a temporary one, removed at the
+    end, unless --state names another.
     """
     from metier import app
     from metier.cli.state import state_folder
 
-    if (tls_cert is None) != (tls_key is None):
+    if (given["tls_cert"] is None) != (given["tls_key"] is None):
         raise wrong_usage("a certificate and its key go together", "give both --tls-cert and --tls-key")
     parts: Any = app
-    where = parts.Listen(listen, tls_cert, tls_key, plain_http)
-    parts.serve(state_folder(session_of(ctx).state), where)
+    where = parts.Listen(given["listen"], given["tls_cert"], given["tls_key"], given["plain_http"])
+    session = session_of(ctx)
+    if given["simulated"]:
+        from metier.cli.trial import serve_trial
+
+        serve_trial(parts, session.state, where, given)
+        return
+    _refuse_without_simulated(given)
+    parts.serve(state_folder(session.state), where)
+
+
+def _refuse_without_simulated(given: Mapping[str, Any]) -> None:
+    for what, word in (("site", "FILE"), ("speed", "--speed"), ("hosts", "--hosts")):
+        if given[what] is not None:
+            raise wrong_usage(f"{word} is for simulated sites", "add --simulated, or leave it away")
+
+
+@click.command(params=[output_option(), state_option()])
+@click.argument("sentence", nargs=-1, metavar="[SENTENCE]")
+@click.option("--list", "lists", is_flag=True, help="List what can happen")
+@click.pass_context
+def befall(ctx: click.Context, common_output: str, sentence: tuple[str, ...], lists: bool) -> None:
+    """Let something happen to the machines of a simulated site.
+
+    For example: metier befall host-3 loses power
+
+    In the list MACHINE stands for a physical node, GUEST for a virtual node
+    (host-1/VM2) or its host name (web-2), N for a number.
+    """
+    from metier.cli.trial import befall as let_befall
+    from metier.cli.trial import fault_list
+
+    if bool(sentence) is lists:
+        raise wrong_usage("say what is to happen, or --list", "for example: metier befall host-3 dies")
+    client = session_of(ctx).client()
+    emit(fault_list(client, common_output) if lists else let_befall(client, sentence, common_output))
 
 
 @click.command(params=[state_option()])
@@ -208,11 +256,13 @@ def token_delete(ctx: click.Context, common_output: str, name: str) -> None:
 
 COMMANDS: Mapping[str, click.Command] = {
     "backup": backup,
+    "befall": befall,
     "completion": completion,
     "demo": demo,
     "lab": lab,
     "login": login,
     "restore": restore,
     "serve": serve,
+    "simulate": simulate,
     "token": token,
 }

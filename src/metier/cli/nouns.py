@@ -15,9 +15,12 @@ SECTIONS = {
         "status": "Show how the site is.",
         "plan": "Show what is about to be done and what is waited for.",
         "apply": "Make the site as a file says.",
+        "export-site": "Write all that plans are made from, for simulating it elsewhere.",
+        "simulate": "Let faults and commands befall a copy of the site in memory, and see what follows.",
     },
     "The controller": {
-        "serve": "Run the controller.",
+        "serve": "Run the controller, of this site or of a simulated one.",
+        "befall": "Let something happen to the machines of a simulated site.",
         "backup": "Write a copy of all state to standard output.",
         "restore": "Fill an empty state folder from a backup.",
         "login": "Keep the URL and token of a controller on another machine.",
@@ -30,6 +33,9 @@ SECTIONS = {
 """Commands by section, each with its line in the help."""
 
 HAND_MADE = frozenset(
-    ("token", "serve", "backup", "restore", "login", "demo", "lab", "completion", "version")
+    (
+        *("token", "serve", "simulate", "befall", "backup", "restore"),
+        *("login", "demo", "lab", "completion", "version"),
+    )
 )
 """Those that are no operations."""

@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from metier.cli.client import Client, Request
+from metier.cli.exporting import export
 from metier.cli.failure import Failure, in_json, in_words
-from metier.cli.output import emit, list_text, printable, row_text, table
+from metier.cli.output import emit, list_text, printable, row_text
 from metier.cli.parameters import given
+from metier.cli.planning import plan_text
 from metier.cli.session import Session, accepted, tell, warn
 from metier.cli.waiting import Progress, Wait
 from metier.operations.paths import location
@@ -24,7 +26,6 @@ if TYPE_CHECKING:
 # As much as the controller gives in one answer.
 _PAGE = 10_000
 _WATCH_S = 30
-_PLAN_PARTS = {"actions": ("action", "subject", "why", "rule"), "waiting": ("subject", "why", "rule")}
 
 _Result = TypeVar("_Result")
 
@@ -50,11 +51,16 @@ def read(operation: "Operation", session: Session, values: Mapping[str, Any]) ->
     calls = _calls(operation, client, values)
     if values.get("common_follow"):
         follow(client, calls[0].request, form)
+    elif "common_out" in values:
+        export(client, calls[0].request, values["common_out"])
     elif operation.form.value == "list":
         _list(operation, client, calls[0].request, values)
     else:
         rows, failures = _each(calls, form, lambda call: client.ask(call.request).value)
-        _print_rows(rows, form, several=len(calls) > 1)
+        if operation.key == "plan" and form in ("table", "wide"):
+            emit(plan_text(rows[0], form))
+        else:
+            _print_rows(rows, form, several=len(calls) > 1)
         _end(failures)
 
 
@@ -215,9 +221,7 @@ def _print_plans(plans: Sequence[Mapping[str, Any]], form: str, *, several: bool
     for plan in plans:
         emit(f"would be: {printable(plan['message'])}")
         warn(plan.get("warnings") or ())
-        for title, columns in _PLAN_PARTS.items():
-            rows = plan.get(title) or []
-            emit(f"{title}:\n{table(rows, columns, None)}" if rows else f"{title}: none")
+        emit(plan_text(plan, form))
 
 
 def _print_outcomes(outcomes: Sequence[Mapping[str, Any]], form: str, *, several: bool) -> None:

@@ -9,6 +9,7 @@ MODULES: Mapping[str, tuple[str, ...]] = {
     "status": _OVERVIEW,
     "plan": _OVERVIEW,
     "apply": ("site",),
+    "export-site": ("export",),
     "node": ("node_reads", "node_explain", "nodes", "node_engagement", "node_power", "node_places"),
     "pool": ("pools",),
     "tier": ("tier_reads", "tier_explain", "tiers", "tier_states", "tier_personalize"),

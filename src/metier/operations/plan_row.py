@@ -1,9 +1,10 @@
-"""A plan as the interface's JSON shows it."""
+"""Plans and forecasts as the interface's JSON shows them."""
 
 import re
 from typing import TYPE_CHECKING
 
-from metier.domain.plan import Plan, Waiting
+from metier.domain.forecast import Dip, Displaced, Duration, Forecast
+from metier.domain.plan import Waiting
 from metier.operations.registry import Row
 
 if TYPE_CHECKING:
@@ -13,11 +14,17 @@ if TYPE_CHECKING:
 _CAPITAL = re.compile(r"(?<!^)(?=[A-Z])")
 
 
-def plan_row(plan: Plan) -> Row:
-    """Return a plan as JSON; also for what would follow from a change."""
+def forecast_row(forecast: Forecast) -> Row:
+    """Return all that would follow as JSON; times are in seconds from now."""
     return {
-        "actions": [action_row(action) for action in plan.actions],
-        "waiting": [waiting_row(waiting) for waiting in plan.waiting],
+        "actions": [{**action_row(one.action), "after_s": one.after_s} for one in forecast.actions],
+        "waiting": [waiting_row(waiting) for waiting in forecast.waiting],
+        "seconds": forecast.seconds,
+        "dips": [_dip_row(dip) for dip in forecast.dips],
+        "displaced": [_displaced_row(displaced) for displaced in forecast.displaced],
+        "measured": [_duration_row(one) for one in forecast.durations if one.is_own],
+        "assumed": [_duration_row(one) for one in forecast.durations if not one.is_own],
+        "notes": list(forecast.notes),
     }
 
 
@@ -34,6 +41,41 @@ def action_row(action: "Action") -> Row:
 def waiting_row(waiting: Waiting) -> Row:
     """Return the row of something waited for."""
     return {"subject": waiting.subject, "why": waiting.why, "rule": waiting.rule}
+
+
+def _dip_row(dip: Dip) -> Row:
+    return {
+        "tier": dip.tier,
+        "below": dip.below.value,
+        "wanted": dip.wanted,
+        "lowest": dip.lowest,
+        "from_s": _seconds(dip.from_s),
+        "seconds": _seconds(dip.seconds),
+    }
+
+
+def _displaced_row(displaced: Displaced) -> Row:
+    return {
+        "node": displaced.node,
+        "tier": displaced.slot.tier,
+        "slot": displaced.slot.number,
+        "to": displaced.to,
+        "from_s": _seconds(displaced.from_s),
+        "gap_s": _seconds(displaced.gap_s),
+    }
+
+
+def _duration_row(duration: Duration) -> Row:
+    return {
+        "activity": duration.activity.value,
+        "subject": duration.subject,
+        "seconds": _seconds(duration.seconds),
+        "samples": duration.samples,
+    }
+
+
+def _seconds(value: float | None) -> float | None:
+    return None if value is None else round(value, 1)
 
 
 def action_word(action: "Action") -> str:

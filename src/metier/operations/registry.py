@@ -23,6 +23,7 @@ from typing import Any, Protocol, get_type_hints
 
 from metier.domain.errors import Bug, NoSuchThing
 from metier.domain.fleet import Draft, Fleet
+from metier.domain.forecast import Forecast
 from metier.domain.plan import Plan, Waiting
 
 Row = dict[str, Any]
@@ -80,6 +81,15 @@ class Services(Protocol):
 
     def console(self, node: str) -> str:
         """Return how a person reaches a node's console; raises MetierError."""
+
+    def resilience(self, fleet: Fleet, now: datetime, by: str) -> Row:
+        """Return what would follow if any host, or all with one value of label `by`, died at `now`."""
+
+    def forecast(self, fleet: Fleet, now: datetime) -> Forecast:
+        """Return all that follows from the controller's own `fleet` at `now`; raises MetierError."""
+
+    def export_site(self, fleet: Fleet, now: datetime, *, journal: int) -> Row:
+        """Return the document of `fleet` as it was at `now`, with so many of the last journal entries."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +178,7 @@ class Controller(Protocol):
             MetierError: It was refused; nothing changed.
         """
 
-    def preview(self, operation: Operation, arguments: Any, caller: Caller) -> tuple[Outcome, Plan]:
+    def preview(self, operation: Operation, arguments: Any, caller: Caller) -> tuple[Outcome, Forecast]:
         """Return what a change would answer and all that would follow from it; changes nothing."""
 
     def wait_for_change(self, generation: int, timeout_s: float) -> int:

@@ -20,6 +20,7 @@ from metier.web.changes import Changes
 from metier.web.description import SECURITY, SUMMARY, describe, tags
 from metier.web.endpoints import Desk, Endpoint
 from metier.web.events import EventsEndpoint
+from metier.web.faults import Faults, add_fault_routes
 from metier.web.gate import Gate
 from metier.web.identity import Authenticate, TokenFile
 from metier.web.metrics import CONTENT_TYPE, Figures, SiteMetrics
@@ -50,6 +51,8 @@ class Parts:
         operations: What there is to be done; the registry must be loaded before.
         uploads: The folder for files that callers send ahead; None refuses them.
         tokens: Lets local callers make tokens; None hides them.
+        faults: What can befall a simulated site; None for a real one.
+        clock: The time that changes are made at: that of the controller.
         figures: What `/metrics` shows besides the snapshot.
         is_ready: What `/readyz` answers, such as whether the loop has finished a round.
     """
@@ -57,6 +60,7 @@ class Parts:
     operations: OperationTable
     uploads: Path | None = None
     tokens: TokenFile | None = None
+    faults: Faults | None = None
     clock: Callable[[], datetime] = utc_now
     figures: Figures = no_figures
     is_ready: Callable[[], bool] = lambda: True
@@ -87,9 +91,10 @@ def build_app(controller: Controller, authenticate: Authenticate, parts: Parts |
     app.add_middleware(Gate, authenticate=authenticate)
     _add_probes(app, controller, parts)
     if parts.tokens is not None:
-        add_token_routes(app, parts.tokens, parts.clock)
+        add_token_routes(app, parts.tokens, utc_now)
     if uploads is not None:
-        add_upload_route(app, uploads, parts.clock)
+        add_upload_route(app, uploads, utc_now)
+    add_fault_routes(app, parts.faults)
     for operation, where in _in_matching_order(parts.operations):
         _add_route(app, desk, operation, where)
     _describe_security(app)

@@ -15,7 +15,7 @@ from starlette.responses import Response
 
 from metier.domain.errors import NeedsAcceptance
 from metier.operations.paths import ROOT, Location, plural, row_name
-from metier.operations.plan_row import plan_row
+from metier.operations.plan_row import forecast_row
 from metier.operations.registry import Caller, Controller, Form, Operation, Outcome, Row
 from metier.web.changes import Changes
 from metier.web.errors import Forbidden
@@ -145,14 +145,14 @@ class Endpoint:
         controller = self._desk.controller
         warnings: tuple[str, ...] = ()
         try:
-            outcome, plan = controller.preview(self._operation, arguments, caller)
+            outcome, forecast = controller.preview(self._operation, arguments, caller)
         except NeedsAcceptance as needed:
             # A preview changes nothing, so it may look past what a change would stop at.
             warnings = needed.warnings
             accepting = Caller(caller.name, caller.now, accept_warnings=True, expects=caller.expects)
-            outcome, plan = controller.preview(self._operation, arguments, accepting)
-        row = {"message": outcome.message, "warnings": [*warnings, *outcome.warnings], **plan_row(plan)}
-        return Response(encoded(row), media_type="application/json")
+            outcome, forecast = controller.preview(self._operation, arguments, accepting)
+        said = {"message": outcome.message, "warnings": [*warnings, *outcome.warnings]}
+        return Response(encoded({**said, **forecast_row(forecast)}), media_type="application/json")
 
     def _base_query(self) -> type[BaseModel]:
         if self._operation.is_change:

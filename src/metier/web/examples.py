@@ -99,14 +99,23 @@ PLAN: Row = {
     "actions": [
         {
             "action": "release-node",
-            "subject": "host-2",
-            "why": "tier hosts is above its target and no guest runs there",
-            "rule": "R-SHRINK-1",
+            "subject": "host-2/VM1",
+            "why": "its host host-2 is being shut down",
+            "rule": "R-FORCE-1",
+            "after_s": 0.0,
         }
     ],
     "waiting": [
         {"subject": "hosts", "why": "node host-1 still hosts active guests VM1", "rule": "R-SHRINK-2"}
     ],
+    "seconds": 36.5,
+    "dips": [{"tier": "web", "below": "minimum", "wanted": 2, "lowest": 1, "from_s": 0.0, "seconds": 36.5}],
+    "displaced": [
+        {"node": "host-2/VM1", "tier": "web", "slot": 2, "to": "host-1/VM3", "from_s": 0.0, "gap_s": 36.5}
+    ],
+    "measured": [{"activity": "guest-boot", "subject": "w2k@raw", "seconds": 31.0, "samples": 12}],
+    "assumed": [{"activity": "guest-shutdown", "subject": "w2k@raw", "seconds": 15.0, "samples": 0}],
+    "notes": ["job 7, image-import of w2k@raw, is not foreseen: how long it takes is not known"],
 }
 
 CHANGE: Row = {"message": "tier web activated", "warnings": [], "job": None, "object": ROWS["tier"]}

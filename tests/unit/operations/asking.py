@@ -2,9 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 from metier.domain.fleet import Fleet
+from metier.domain.forecast import Forecast
 from metier.domain.plan import Plan, Waiting
 from metier.operations import load_operations
 from metier.operations.registry import OPERATIONS, Caller, Operation, Outcome, Row, View, operation
@@ -28,10 +30,11 @@ OWN = {key: found for key, found in OPERATIONS.items() if _module(found).startsw
 
 @dataclass
 class FakeServices:
-    """A journal in memory, and consoles that have an address."""
+    """A journal in memory, consoles that have an address, and an answer to what a death would cost."""
 
     events: list[Row] = field(default_factory=list)
     asked: list[dict[str, Any]] = field(default_factory=list)
+    foreseen: Forecast = field(default_factory=Forecast)
 
     def journal(self, *, after: int, limit: int, subject: str | None, newest: bool) -> Sequence[Row]:
         self.asked.append({"after": after, "limit": limit, "subject": subject, "newest": newest})
@@ -40,6 +43,15 @@ class FakeServices:
 
     def console(self, node: str) -> str:
         return f"vnc://{node}"
+
+    def resilience(self, fleet: Fleet, now: datetime, by: str) -> Row:
+        return {"answer": f"{len(fleet.nodes)} nodes at {now:%H:%M} by {by or 'host'}"}
+
+    def forecast(self, fleet: Fleet, now: datetime) -> Forecast:
+        return self.foreseen
+
+    def export_site(self, fleet: Fleet, now: datetime, *, journal: int) -> Row:
+        return {"exported": f"{now:%H:%M}", "records": len(fleet.nodes), "journal": journal}
 
 
 def a_view(

@@ -10,6 +10,7 @@ from metier.domain.hardware import Requirements
 from metier.domain.ids import ImageRef
 from metier.domain.image import CollectorSpec, ImageType, OfferedVm
 from metier.domain.job import JobState
+from metier.domain.timing import Activity
 from tests.builders import (
     NOW,
     a_fleet,
@@ -17,6 +18,7 @@ from tests.builders import (
     a_job,
     a_slot,
     a_tier,
+    a_timing,
     a_virtual_node,
     an_image,
     an_instance,
@@ -286,6 +288,14 @@ def test_an_image_s_row_has_every_key_of_the_contract() -> None:
     host = ask(a_fleet(a_host_image()), "image", "show", name="vmm")
     assert [offer["vm_slot"] for offer in host["offers"]] == ["VM1", "VM2", "VM3"]
     assert host["digest"] is None
+
+
+def test_an_image_shows_what_its_guests_took() -> None:
+    fleet = a_fleet(
+        an_image(), a_timing(Activity.GUEST_BOOT, "web@1", 4.0, 5.0), a_timing(Activity.PREPARE, "db@1", 9.0)
+    )
+    row = ask(fleet, "image", "show", name="web@1")
+    assert (row["boot_s"], row["prepare_s"]) == (4.5, None)
 
 
 def test_filters_narrow_the_list() -> None:

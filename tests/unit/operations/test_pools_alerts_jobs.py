@@ -8,13 +8,12 @@ import pytest
 from metier.domain.actions import AllocateNode
 from metier.domain.alert import Severity
 from metier.domain.errors import NoSuchThing, Refusal, WrongUsage
+from metier.domain.forecast import Forecast, Foreseen
 from metier.domain.ids import NodeId, SlotId, TierId
 from metier.domain.job import JobState
 from metier.domain.node import Engagement
-from metier.domain.plan import Plan, Waiting
 from metier.domain.pool import PoolSettings
 from metier.domain.tier import TierState
-from metier.operations.plan_row import plan_row
 from tests.builders import (
     NOW,
     a_fleet,
@@ -183,13 +182,10 @@ def test_the_plan_is_shown_with_its_reasons() -> None:
     action = AllocateNode(
         node=NodeId("h/VM1"), why="it fits", rule="R-ALLOC-1", slot=SlotId(TierId("web"), 1)
     )
-    plan = Plan((action,), (Waiting("web", "no node fits", "R-ALLOC-5"),))
-    expected = {
-        "actions": [{"action": "allocate-node", "subject": "h/VM1", "why": "it fits", "rule": "R-ALLOC-1"}],
-        "waiting": [{"subject": "web", "why": "no node fits", "rule": "R-ALLOC-5"}],
-    }
-    assert plan_row(plan) == expected
-    fleet = a_fleet()
-    assert (
-        ask(fleet, "", "plan", view=a_view(fleet, plan=plan, waiting={"web": ["no node fits"]})) == expected
-    )
+    services = FakeServices(foreseen=Forecast((Foreseen(action, 1.5),), seconds=2.0))
+    view = a_view(a_fleet(), waiting={"web": ["no node fits"]}, services=services)
+    row = ask(view.fleet, "", "plan", view=view)
+    told = {"action": "allocate-node", "subject": "h/VM1", "why": "it fits", "rule": "R-ALLOC-1"}
+    assert row["actions"] == [{**told, "after_s": 1.5}]
+    assert row["waiting"] == [{"subject": "web", "why": "no node fits", "rule": "R-ALLOC-5"}]
+    assert row["seconds"] == 2.0

@@ -98,7 +98,7 @@ def test_the_contract_s_verbs_are_there() -> None:
         "alert": "list show ack",
         "event": "list",
         "job": "list show cancel",
-        "": "status plan apply",
+        "": "status plan apply export-site",
     }
     for noun, words in verbs.items():
         for verb in words.split():

@@ -2,19 +2,30 @@
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 from metier.domain.actions import FreeNode
 from metier.domain.errors import Refusal
 from metier.domain.fleet import Draft, Fleet
-from metier.domain.ids import NodeId
+from metier.domain.forecast import Dip, Displaced, Duration, Forecast, Foreseen, Level
+from metier.domain.ids import NodeId, SlotId, TierId
 from metier.domain.plan import Plan, Waiting
+from metier.domain.timing import Activity
 from metier.operations.registry import Caller, Operation, Outcome, Row, View
 from tests.builders import NOW
 
-PLAN = Plan(
-    actions=(FreeNode(node=NodeId("host-1"), why="it is idle", rule="R-RELEASE-2"),),
+PLAN = Forecast(
+    actions=(Foreseen(FreeNode(node=NodeId("host-1"), why="it is idle", rule="R-RELEASE-2"), 35.0),),
     waiting=(Waiting("hosts", "node host-1 still hosts active guests VM1", "R-SHRINK-2"),),
+    dips=(Dip(TierId("web"), Level.MINIMUM, 2, 5.0, 40.0, 1),),
+    displaced=(Displaced(NodeId("host-1/VM1"), SlotId(TierId("web"), 1), NodeId("host-2/VM1"), 5.0, 40.0),),
+    durations=(
+        Duration(Activity.GUEST_BOOT, "web@3", 31.0, 12, is_own=True),
+        Duration(Activity.POWER_ON, "host-9", 180.0, 0, is_own=False),
+    ),
+    seconds=35.0,
+    notes=("job 7, image-import of web@4, is not foreseen: how long it takes is not known",),
 )
 
 
@@ -43,7 +54,7 @@ class FakeController:
             self._replace(draft.freeze())
         return outcome
 
-    def preview(self, operation: Operation, arguments: Any, caller: Caller) -> tuple[Outcome, Plan]:
+    def preview(self, operation: Operation, arguments: Any, caller: Caller) -> tuple[Outcome, Forecast]:
         """Apply an operation to a Draft that is thrown away."""
         assert operation.change is not None
         return operation.change(self._view.fleet.edit(), arguments, caller), PLAN
@@ -87,6 +98,14 @@ class FakeController:
     def console(self, node: str) -> str:
         """Refuse: there are no consoles here."""
         raise Refusal(f"node {node} has no console")
+
+    def forecast(self, fleet: Fleet, now: datetime) -> Forecast:
+        """Foresee the same whatever there is."""
+        return PLAN
+
+    def resilience(self, fleet: Fleet, now: datetime, by: str) -> Row:
+        """Answer without working anything out."""
+        return {"by": by, "answer": f"{len(fleet.nodes)} nodes at {now:%H:%M}"}
 
     def _replace(self, fleet: Fleet) -> None:
         if fleet.generation == self._view.fleet.generation:

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from metier.operations import load_operations
+from metier.operations.plan_row import forecast_row
 from metier.operations.registry import OPERATIONS
 from metier.web.examples import PLAN, ROWS, schema_of
 from tests.builders import a_job, an_alert
@@ -34,6 +35,7 @@ def fits(value: Any, schema: dict[str, Any]) -> bool:
     names = {
         bool: "boolean",
         int: "integer",
+        float: "number",
         str: "string",
         list: "array",
         dict: "object",
@@ -43,9 +45,10 @@ def fits(value: Any, schema: dict[str, Any]) -> bool:
 
 
 def test_a_plan_has_the_fields_of_its_example() -> None:
-    from metier.operations.plan_row import plan_row
-
-    row = plan_row(A_PLAN)
+    row = forecast_row(A_PLAN)
     assert set(row) == set(PLAN)
     for part, rows in PLAN.items():
-        assert set(row[part][0]) == set(rows[0])
+        if isinstance(rows, list) and isinstance(rows[0], dict):
+            assert set(row[part][0]) == set(rows[0])
+            schema = schema_of(rows[0])["properties"]
+            assert all(fits(value, schema[key]) for key, value in row[part][0].items()), part

@@ -111,18 +111,18 @@ def test_a_plan_changes_nothing_and_says_what_would_follow(
 ) -> None:
     answer = client.post("/api/v1/nodes/host-1/shutdown?plan=true")
     assert answer.status_code == 200
-    assert answer.json() == {
-        "message": "shutdown of node host-1 ordered",
-        "warnings": ["web/1 is lost", "web/2 too", "it may take a while"],
-        "actions": [{"action": "free-node", "subject": "host-1", "why": "it is idle", "rule": "R-RELEASE-2"}],
-        "waiting": [
-            {
-                "subject": "hosts",
-                "why": "node host-1 still hosts active guests VM1",
-                "rule": "R-SHRINK-2",
-            }
-        ],
-    }
+    said = answer.json()
+    assert said["message"] == "shutdown of node host-1 ordered"
+    assert said["warnings"] == ["web/1 is lost", "web/2 too", "it may take a while"]
+    free = {"action": "free-node", "subject": "host-1", "why": "it is idle", "rule": "R-RELEASE-2"}
+    assert said["actions"] == [{**free, "after_s": 35.0}]
+    why = "node host-1 still hosts active guests VM1"
+    assert said["waiting"] == [{"subject": "hosts", "why": why, "rule": "R-SHRINK-2"}]
+    assert said["seconds"] == 35.0
+    assert [dip["tier"] for dip in said["dips"]] == ["web"]
+    assert [one["to"] for one in said["displaced"]] == ["host-2/VM1"]
+    assert [one["subject"] for one in said["measured"]] == ["web@3"]
+    assert [one["subject"] for one in said["assumed"]] == ["host-9"]
     assert not controller.callers
 
 
