@@ -340,7 +340,19 @@ def _is_awaited(fleet: Fleet, node: Node, seen: Observed) -> bool:
     if not last:
         return True
     oldest = min(last)
+    if node.vmm is not None and _is_anybody_sought(fleet, oldest):
+        return True
     return any(_changed_after(part, oldest) for part in (node, *fleet.virtual_nodes(node.name)))
+
+
+def _is_anybody_sought(fleet: Fleet, last_look: datetime) -> bool:
+    """Say whether a slot was left since the last look by a guest that may run on any host."""
+    slots = (slot for tier in fleet.fenced for slot in fleet.fenced_slots(tier))
+    return any(
+        fence.host is not None and fence.raised is not None and fence.raised >= last_look
+        for slot in slots
+        for fence in slot.fences
+    )
 
 
 def _changed_after(node: Node, moment: datetime) -> bool:

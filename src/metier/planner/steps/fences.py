@@ -10,9 +10,6 @@ from metier.planner.work import Work, about_tier
 PATIENCE_S = 30
 """How long a slot waits for evidence before an operator is told: an orderly stop takes less."""
 
-LOST_AGAIN_S = 5
-"""How often it is looked whether a VM that is gone turned up elsewhere: as often as hosts are asked."""
-
 
 def lift_fences(work: Work) -> None:
     """Lift every fence in scope that is answered by evidence."""
@@ -40,7 +37,7 @@ def report_fences(work: Work) -> None:
                     work.find("unfenced", about_tier(tier), why)
                 else:
                     work.look_again(about_tier(tier), patience_ends)
-                _follow_lost(work, tier, fence)
+                _report_moved(work, tier, fence)
 
 
 def _is_itself(slot: Slot, fence: Fence) -> str | None:
@@ -53,15 +50,14 @@ def _lift(work: Work, slot: Slot, fence: Fence, evidence: str) -> None:
     work.act(LiftFence(node=fence.node, slot=slot.id, evidence=evidence, why=evidence, rule="R-FENCE-1"))
 
 
-def _follow_lost(work: Work, tier: Tier, fence: Fence) -> None:
-    """Tell where a VM is that was moved, and look again: its evidence is that nobody has it."""
+def _report_moved(work: Work, tier: Tier, fence: Fence) -> None:
+    """Tell where a VM is that was moved."""
     if not fence.is_lost and not _is_missing(work, fence):
         return
     found, _ = whereabouts(work.fleet, fence)
     if found is not None:
         message = f"{fence.node} runs on {found}, moved there by another tool"
         work.find("vm-moved", about_tier(tier), message)
-    work.look_again(about_tier(tier), work.now + timedelta(seconds=LOST_AGAIN_S))
 
 
 def _is_missing(work: Work, fence: Fence) -> bool:
