@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
+from pathlib import PurePath
 from typing import Any
 
 from metier.cli.output import Row, printable, table
@@ -44,7 +45,8 @@ def report_lines(report: Row, *, verbose: bool) -> list[str]:
         report: As `metier simulate -o json` prints it.
         verbose: Whether nothing is left out or drawn together.
     """
-    lines = [printable(report["title"] or report["scenario"]), _span(report), ""]
+    title = report["title"] or PurePath(report["scenario"]).name
+    lines = [printable(title), _span(report), ""]
     events = [event for event in report["events"] if event["kind"] not in ("start", "end")]
     shown = [_Line(event) for event in events] if verbose else _brief(events)
     lines += _timeline(shown, _moment(report["start"]).date(), exactly=verbose)

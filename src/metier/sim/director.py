@@ -103,8 +103,10 @@ class Director:
         self._is_due = is_due
         self.facts: list[Fact] = []
         self._laws = Laws(simulation)
+        # The laws of the data centre look at every VM: only where something changed can one be broken.
+        simulation.watchers.remove(self._laws.look)
         self._serving = Serving(simulation)
-        simulation.watchers.append(self._collect)
+        simulation.watchers.append(self._look)
 
     def run(self, times: Schedule) -> Report:
         """Let everything happen at its moment, and what follows until the end."""
@@ -130,12 +132,9 @@ class Director:
         self._look()
 
     def _order(self, step: Step) -> None:
-        # What the command leads to in the same moment is told behind it.
-        place = len(self.facts)
         said = self._console.type(step.command)
         lines = "\n".join(line.rstrip() for line in said.text.splitlines())
-        fact = self._fact(FactKind.ORDER, step.command, lines, step.line, said.status)
-        self.facts.insert(place, fact)
+        self.facts.append(self._fact(FactKind.ORDER, step.command, lines, step.line, said.status))
 
     def _befall(self, step: Step) -> None:
         try:
@@ -157,8 +156,10 @@ class Director:
     # --- what is collected ------------------------------------------------------
 
     def _look(self) -> None:
-        for watch in self.simulation.watchers:
-            watch()
+        """Take note of what happened; called after everything that does."""
+        if self._serving.look() or self.simulation.fleet.jobs:
+            self._laws.look()
+        self._collect()
 
     def _collect(self) -> None:
         records = self.simulation.records

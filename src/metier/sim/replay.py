@@ -8,6 +8,7 @@ observations tell of one cause is that one cause, at the time of the first.
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from pathlib import PurePath
 from typing import Any
 
 from metier.domain.fleet import Fleet
@@ -59,7 +60,7 @@ def replay_of(entries: Sequence[Entry], fleet: Fleet, name: str) -> Replay:
         reading.take(place, entry)
     reading.add(entries[-1].at + SLACK, "end")
     *steps, end = reading.steps
-    title = " ".join(f"what {name} recorded".split())
+    title = " ".join(f"what {PurePath(name).name} recorded".split())
     return Replay(
         Scenario(name, title, steps=tuple(steps), end=end), reading.documents, tuple(reading.left_out)
     )

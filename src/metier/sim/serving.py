@@ -32,14 +32,18 @@ class Serving:
         self._lines: dict[TierId, _Line] = {}
         self._fleet: Fleet | None = None
         simulation.datacentre.listeners.append(self._note)
-        simulation.watchers.append(self.look)
         self.look()
 
-    def look(self) -> None:
-        """Count now."""
+    def look(self) -> bool:
+        """Count now; to be called after everything that happens.
+
+        Returns:
+            Whether any machine changed since it was called last.
+        """
         fleet = self._simulation.fleet
-        if not self._changed and fleet is self._fleet:
-            return
+        has_changed = bool(self._changed)
+        if not has_changed and fleet is self._fleet:
+            return False
         now = self._simulation.now
         for machine in self._changed:
             self._count_machine(machine, now)
@@ -49,6 +53,7 @@ class Serving:
             line.take(tier, self._serving[name] + self._physical(fleet, name), now)
         for name in self._lines.keys() - fleet.tiers.keys():
             self._lines[name].take(None, 0, now)
+        return has_changed
 
     def stories(self) -> tuple[TierStory, ...]:
         """Return how every tier that there was fared."""

@@ -82,6 +82,13 @@ def test_a_timeline_is_printed(folder: Path, simulate: Simulate) -> None:
     assert lines[-1].endswith(", seed 7")
 
 
+def test_nothing_that_is_kept_depends_on_where_the_files_are(folder: Path, simulate: Simulate) -> None:
+    simulate(scenario(folder, "10:01 guest web-3 dies", "10:02 end"), "--bless")
+    text = (folder / "other.txt.expected").read_text()
+    assert str(folder) not in text
+    assert text.startswith("other.txt\n")
+
+
 def test_everything_is_printed_on_demand(folder: Path, simulate: Simulate) -> None:
     brief, whole = simulate(folder / "lunch.txt").out, simulate(folder / "lunch.txt", "--verbose").out
     assert "observation: " in whole

@@ -102,7 +102,7 @@ def test_what_is_wrong_is_told_with_its_line(text: str, line: int, why: str) -> 
 
 def test_all_that_is_wrong_is_told_at_once_in_order() -> None:
     _, troubles = parse("x\ny\nseed z\n", "a")
-    assert [trouble.line for trouble in BadScenario(reversed(list(troubles))).troubles] == [1, 2, 3]
+    assert [trouble.line for trouble in BadScenario(troubles[::-1]).troubles] == [1, 2, 3]
 
 
 def test_one_that_is_too_long_is_not_read() -> None:
