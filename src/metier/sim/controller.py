@@ -28,6 +28,7 @@ from metier.sim.drivers import SimDrivers, accept
 from metier.sim.hypervisor import personality
 from metier.sim.workers import CarPark, Parked, VirtualWorkers
 from metier.store.memory import MemoryStore
+from metier.store.site_file import dump_site
 
 USUAL_S: Mapping[str, float] = {
     Probe.POWER: 0.05,
@@ -113,7 +114,9 @@ class SimController:
         )
         self._park = CarPark(agenda, self._look_again, self._refresh)
         self.engine = Engine(store, self.tools, self.clock, self._crew, self._jobs, holder=holder)
-        self._services = LoopServices(store, self.tools, lambda: self.engine.fleet, foresee=foresee)
+        self._services = LoopServices(
+            store, self.tools, lambda: self.engine.fleet, dump_site, foresee=foresee
+        )
         self.is_alive = True
         self._is_at_job = False
         self.watchers: list[Watch] = []

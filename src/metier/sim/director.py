@@ -103,8 +103,6 @@ class Director:
         self._is_due = is_due
         self.facts: list[Fact] = []
         self._laws = Laws(simulation)
-        # The laws of the data centre look at every VM: only where something changed can one be broken.
-        simulation.watchers.remove(self._laws.look)
         self._serving = Serving(simulation)
         simulation.watchers.append(self._look)
 
@@ -157,8 +155,7 @@ class Director:
 
     def _look(self) -> None:
         """Take note of what happened; called after everything that does."""
-        if self._serving.look() or self.simulation.fleet.jobs:
-            self._laws.look()
+        self._serving.look()
         self._collect()
 
     def _collect(self) -> None:

@@ -139,13 +139,19 @@ def find_machine(simulation: Outside, name: str) -> Machine:
 
 
 def find_guest(simulation: Outside, name: str) -> tuple[Machine, Vm]:
-    """Return a VM and its machine, by the node's name or the host name of its slot; raises NoSuchThing."""
+    """Return a VM and its machine, by the node's name or the host name of its slot; raises NoSuchThing.
+
+    Of several with one host name the one that runs is meant: the others were left behind.
+    """
     host, _, number = name.partition("/VM")
-    for machine, vm in simulation.datacentre.vms():
-        is_named = machine.name == host and str(vm.number) == number
-        if is_named or (not number and vm.hostname == name):
-            machine.catch_up(simulation.now)
-            return machine, vm
+    found = [
+        (machine, vm)
+        for machine, vm in simulation.datacentre.vms()
+        if (machine.name == host and str(vm.number) == number) or (not number and vm.hostname == name)
+    ]
+    for machine, vm in sorted(found, key=lambda one: not one[1].is_on):
+        machine.catch_up(simulation.now)
+        return machine, vm
     raise NoSuchThing(f"there is no guest {name}", remedy="name it as `host-1/VM2` or by its host name")
 
 

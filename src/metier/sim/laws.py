@@ -84,6 +84,8 @@ class Case:
 def one_place_each(case: Case) -> Iterator[str]:
     """Law 1: a slot has one node at most, and both say so."""
     fleet = case.finished.fleet
+    if not (case.finished.changes.get(Kind.NODE) or case.finished.changes.get(Kind.SLOT)):
+        return
     placed = [node for node in fleet.nodes.values() if node.tier is not None]
     counts = Counter((node.tier, node.placement.slot) for node in placed)
     for (tier, number), count in counts.items():
@@ -173,7 +175,7 @@ def others_machines_run_on(case: Case) -> Iterator[str]:
 
 def unmet_is_explained(case: Case) -> Iterator[str]:
     """Laws 4 and 9: a tier away from its target, nothing begun and nothing said, must not be."""
-    if case.finished.plan.actions or case.finished.is_rejected:
+    if case.finished.plan.actions or case.finished.is_rejected or not case.finished.changes:
         return
     said = {waiting.subject for waiting in case.finished.plan.waiting}
     for tier in case.finished.fleet.tiers.values():
@@ -238,11 +240,16 @@ class Laws:
         self.breaches: list[Breach] = []
         self._said: set[str] = set()
         self._ordered: set[NodeId] = set()
+        self._has_changed = True
+        simulation.datacentre.listeners.append(self._note_change)
         simulation.watchers.append(self.look)
         simulation.round_watchers.append(self.judge)
 
     def look(self) -> None:
-        """Ask the laws of the data centre."""
+        """Ask the laws of the data centre, if anything in it can have changed."""
+        if not (self._has_changed or self._simulation.fleet.jobs):
+            return
+        self._has_changed = False
         for number, law in OF_THE_DATA_CENTRE:
             self._note(number, law(self._simulation))
 
@@ -253,6 +260,9 @@ class Laws:
         case = Case(self._simulation, before, finished, frozenset(self._ordered))
         for number, law in OF_A_ROUND:
             self._note(number, law(case))
+
+    def _note_change(self, _machine: NodeId, _at: datetime) -> None:
+        self._has_changed = True
 
     def _note_orders(self, action: act.Action) -> None:
         if isinstance(action, act.StopNode | act.ReleaseNode) and action.rule in _OF_OPERATORS:
