@@ -5,28 +5,16 @@ the same functions, so that what is told is what would happen.
 """
 
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from heapq import heapify, heappop, heappush, heapreplace
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import fields
 from typing import NamedTuple
 
+from metier.domain.choice import Chooser, fitting_shapes
 from metier.domain.fleet import Fleet, Shape
-from metier.domain.ids import NodeId, SlotId, TierId, natural
-from metier.domain.matching import (
-    cost,
-    host_obstacle,
-    needs_of,
-    node_obstacle,
-    promise_obstacle,
-    shape_obstacles,
-)
+from metier.domain.ids import SlotId, TierId, natural
 from metier.domain.node import Node
-from metier.domain.tier import Spread, Tier, TierState
-
-Price = tuple[bool, int]
-"""What a node costs a tier; see `matching.cost`."""
-
-Shapes = tuple[Shape, ...]
-"""Shapes that cost a tier the same."""
+from metier.domain.sharing import Shares
+from metier.domain.tier import Tier, TierState
 
 
 class Allotment(NamedTuple):
@@ -37,6 +25,7 @@ class Allotment(NamedTuple):
         has: How many nodes the tier had before.
         level: `minimum` or `target`: what it was short of.
         goal: How many nodes that is.
+        left_to: Tiers to which cheaper nodes are left, since others go short without them.
     """
 
     node: Node
@@ -45,23 +34,7 @@ class Allotment(NamedTuple):
     has: int
     level: str
     goal: int
-
-
-class Rank(NamedTuple):
-    """Where a node stands among those that cost a tier the same; the smallest is taken first.
-
-    Attributes:
-        uses: How many nodes of the tier are on its host; negated for a tier that packs.
-        failures: How often it failed, and its host if it is virtual.
-        room: The negated number of free nodes on its host that cost the tier the same.
-        by_name: The name of its host (its own if it is physical) as lists are sorted.
-    """
-
-    uses: int
-    failures: int
-    room: int
-    by_name: tuple[str | int, ...]
-    host: NodeId
+    left_to: tuple[TierId, ...] = ()
 
 
 def by_importance(fleet: Fleet, names: Iterable[TierId]) -> list[Tier]:
@@ -83,25 +56,28 @@ def has_brake_on(fleet: Fleet, tier: Tier) -> bool:
     return trouble is not None and trouble.braked_since is not None
 
 
+LEVELS: Mapping[str, Callable[[Tier], int]] = {
+    "minimum": lambda tier: tier.minimum,
+    "target": lambda tier: tier.target,
+}
+"""What shortages are measured by, in the order in which they are met (R-ALLOC-1)."""
+
+
 def allotments(fleet: Fleet, tiers: Iterable[Tier]) -> Iterator[Allotment]:
     """Yield who gets what: every shortage below minimum, then every one below target, in tier order.
 
     Each must be put into its slot, in `fleet`, before the next is asked for.
     """
-    chooser, served = Chooser(fleet), list(tiers)
-    levels: tuple[tuple[str, Callable[[Tier], int]], ...] = (
-        ("minimum", lambda tier: tier.minimum),
-        ("target", lambda tier: tier.target),
-    )
-    for level, goal in levels:
-        for tier in served:
-            missing = shortage(fleet, tier, goal(tier))
-            if missing > 0 and not has_brake_on(fleet, tier):
-                numbers = _empty_slots(fleet, tier)
-                for node, price in chooser.choose(tier, missing):
-                    has = len(fleet.members(tier.name))
-                    slot = SlotId(tier.name, next(numbers))
-                    yield Allotment(node, slot, price, has, level, goal(tier))
+    short = [tier for tier in tiers if not has_brake_on(fleet, tier) and shortage(fleet, tier, tier.target)]
+    chooser = Chooser(fleet)
+    chooser.hold_to(_shares(fleet, short, chooser.supply()) if len(short) > 1 else {})
+    for level, goal in LEVELS.items():
+        for tier in short:
+            numbers = _empty_slots(fleet, tier)
+            for node, price in chooser.choose(tier, shortage(fleet, tier, goal(tier))):
+                has, slot = len(fleet.members(tier.name)), SlotId(tier.name, next(numbers))
+                left_to = chooser.left_to(tier, price)
+                yield Allotment(node, slot, price[1], has, level, goal(tier), left_to)
 
 
 def _empty_slots(fleet: Fleet, tier: Tier) -> Iterator[int]:
@@ -109,206 +85,29 @@ def _empty_slots(fleet: Fleet, tier: Tier) -> Iterator[int]:
     return iter([number for number in range(1, tier.maximum + 1) if number not in taken])
 
 
-def rank(fleet: Fleet, tier: Tier, node: Node) -> Rank:
-    """Return where a node that fits `tier` stands among those of its cost as things are."""
-    assert node.hardware is not None
-    price = cost(needs_of(fleet, tier), Shape(node.kind, node.hardware))
-    host = node.host or node.name
-    uses = sum((fleet.nodes[name].host or name) == host for name in fleet.members(tier.name).values())
-    room = _room(fleet, _fitting(fleet, tier).get(price, ()), host)
-    return Rank(
-        -uses if tier.spread is Spread.PACK else uses,
-        failures_of(fleet, node),
-        -room,
-        natural(host),
-        host,
-    )
+def _shares(
+    fleet: Fleet, short: Sequence[Tier], supply: Mapping[Shape, int]
+) -> Mapping[TierId, Counter[Shape]]:
+    """Return how many nodes of each shape each tier is to take; nothing if everybody's cheapest is best."""
+    by_price = {tier.name: fitting_shapes(fleet, tier) for tier in short}
+    cheapest_first = {
+        name: [shape for price in sorted(found) for shape in sorted(found[price], key=_in_words)]
+        for name, found in by_price.items()
+    }
+    shares = Shares(supply, cheapest_first)
+    for goal in LEVELS.values():
+        for tier in short:
+            shares.serve(tier.name, shortage(fleet, tier, goal(tier)) - shares.held[tier.name].total())
+    # Who can use a promised node depends on who is short by then: such a round goes by cost alone.
+    return shares.held if shares.is_exchanged and not _is_any_promised(fleet) else {}
 
 
-def failures_of(fleet: Fleet, node: Node) -> int:
-    """Return how often a node failed, and its host if it is virtual: both forebode the next time."""
-    host = fleet.host_of(node)
-    return node.failures if host is None else node.failures + host.failures
+def _in_words(shape: Shape) -> list[str]:
+    """Return what a shape is, to sort by: no order of records may decide."""
+    parts = (getattr(shape.hardware, field.name) for field in fields(shape.hardware))
+    return [str(sorted(part) if isinstance(part, frozenset) else part) for part in parts]
 
 
-def _fitting(fleet: Fleet, tier: Tier) -> dict[Price, Shapes]:
-    """Return the shapes of free nodes that fit `tier` by what they cost."""
-    needs = needs_of(fleet, tier)
-    found: dict[Price, Shapes] = {}
-    for shape in fleet.free:
-        if not shape_obstacles(needs, tier, shape):
-            price = cost(needs, shape)
-            found[price] = (*found.get(price, ()), shape)
-    return found
-
-
-def _room(fleet: Fleet, shapes: Shapes, host: NodeId) -> int:
-    return sum(len(fleet.free.get(shape, _NOTHING).get(host, ())) for shape in shapes)
-
-
-_Entry = tuple[int, int, tuple[str | int, ...], NodeId]
-"""A host in a queue: its failures, its negated room, and its name twice: as it is sorted, and as it is."""
-
-
-class Chooser:
-    """Finds candidates in one plan; remembers which hosts are usable, and their order.
-
-    All tiers to which the same shapes cost the same share a queue of hosts.  An entry
-    there is never larger than the rank of any node on its host, for room only shrinks
-    and failures only add up: so a host is looked at closely only once it comes up.
-    """
-
-    def __init__(self, fleet: Fleet) -> None:
-        self._fleet = fleet
-        self._queues: dict[Shapes, list[_Entry]] = {}
-        self._usable: dict[NodeId, bool] = {}
-
-    def choose(self, tier: Tier, count: int) -> Iterator[tuple[Node, int]]:
-        """Yield at most `count` nodes to allocate to `tier`, best first, each with its cost.
-
-        Each must be allocated before the next is asked for, and the last before another tier chooses.
-        """
-        fitting = _fitting(self._fleet, tier)
-        if not fitting:
-            return
-        used = Counter(self._used_hosts(tier))
-        for price in sorted(fitting):
-            if count == 0:
-                return
-            for node in self._of_shapes(fitting[price], tier, used, count):
-                yield node, price[1]
-                count -= 1
-
-    def _used_hosts(self, tier: Tier) -> Iterator[NodeId]:
-        for name in self._fleet.members(tier.name).values():
-            yield self._fleet.nodes[name].host or name
-
-    def _of_shapes(self, shapes: Shapes, tier: Tier, used: Counter[NodeId], count: int) -> Iterator[Node]:
-        ahead = [host for host in used if self._is_open(shapes, host)] if tier.spread is Spread.PACK else []
-        line = _Line(self._fleet, shapes, self._queue(shapes), tier, used, ahead)
-        while count > 0 and (node := line.first()) is not None:
-            yield node
-            line.go_on()
-            count -= 1
-        line.close()
-
-    def _is_open(self, shapes: Shapes, host: NodeId) -> bool:
-        groups = (self._fleet.free[shape].get(host) for shape in shapes if shape in self._fleet.free)
-        first = next((names[0] for names in groups if names), None)
-        return first is not None and self._is_usable(self._fleet.nodes[first])
-
-    def _queue(self, shapes: Shapes) -> list[_Entry]:
-        """Return the queue of the usable hosts that have free nodes of these shapes."""
-        queue = self._queues.get(shapes)
-        if queue is None:
-            first = {
-                host: names[0] for shape in shapes for host, names in self._fleet.free.get(shape, {}).items()
-            }
-            queue = [
-                _entry(self._fleet, shapes, host)
-                for host, name in first.items()
-                if self._is_usable(self._fleet.nodes[name])
-            ]
-            heapify(queue)
-            self._queues[shapes] = queue
-        return queue
-
-    def _is_usable(self, node: Node) -> bool:
-        if node.host is None:
-            return True
-        if node.host not in self._usable:
-            self._usable[node.host] = host_obstacle(self._fleet, node) is None
-        return self._usable[node.host]
-
-
-class _Line:
-    """The hosts of one cost in the order in which one tier takes nodes from them.
-
-    What came up from the queue is kept apart until the tier is served: its rank depends on the tier.
-    """
-
-    def __init__(
-        self,
-        fleet: Fleet,
-        shapes: Shapes,
-        queue: list[_Entry],
-        tier: Tier,
-        used: Counter[NodeId],
-        ahead: Collection[NodeId],
-    ) -> None:
-        """Begin with the hosts `ahead` of whatever the queue holds."""
-        self._fleet, self._shapes, self._queue, self._tier, self._used = fleet, shapes, queue, tier, used
-        self._sign = -1 if tier.spread is Spread.PACK else 1
-        self._ahead = frozenset(ahead)
-        self._aside: list[_Entry] = []
-        # Without a node a rank is the least that any node of its host can have.
-        self._own: list[tuple[Rank, Node | None]] = []
-        for host in ahead:
-            self._put(_entry(fleet, shapes, host))
-
-    def first(self) -> Node | None:
-        """Return the node to take next, if there is one."""
-        while True:
-            self._let_come_up()
-            if not self._own:
-                return None
-            least, node = self._own[0]
-            if node is not None:
-                return node
-            self._look_closely(least)
-
-    def go_on(self) -> None:
-        """Note that the first node was allocated."""
-        rank, _ = heappop(self._own)
-        self._used[rank.host] += 1
-        if rank.room < -1:
-            self._put((_failures_at(self._fleet, rank.host), rank.room + 1, *rank[3:]))
-
-    def close(self) -> None:
-        """Let the next tier have the hosts that still have nodes."""
-        left = [_entry_of(self._fleet, rank) for rank, _ in self._own if rank.host not in self._ahead]
-        for entry in (*left, *self._aside):
-            heappush(self._queue, entry)
-
-    def _let_come_up(self) -> None:
-        while self._queue and (not self._own or (0, *self._queue[0]) < self._own[0][0]):
-            entry = heappop(self._queue)
-            if entry[-1] in self._ahead:
-                self._aside.append(entry)
-            else:
-                self._put(entry)
-
-    def _put(self, entry: _Entry) -> None:
-        heappush(self._own, (Rank(self._sign * self._used[entry[-1]], *entry), None))
-
-    def _look_closely(self, least: Rank) -> None:
-        """Find the best node on the host that comes first, which may then not come first any more."""
-        groups = [self._fleet.free.get(shape, _NOTHING).get(least.host, ()) for shape in self._shapes]
-        nodes = [self._fleet.nodes[name] for names in groups for name in names]
-        nodes.sort(key=lambda node: (node.failures, natural(node.name)))
-        best = next(filter(self._is_candidate, nodes), None)
-        if best is not None:
-            exact = Rank(least.uses, failures_of(self._fleet, best), -len(nodes), *least[3:])
-            heapreplace(self._own, (exact, best))
-            return
-        heappop(self._own)
-        if nodes and least.host not in self._ahead:
-            self._aside.append(_entry_of(self._fleet, least))
-
-    def _is_candidate(self, node: Node) -> bool:
-        return not (node_obstacle(self._tier, node) or promise_obstacle(self._fleet, self._tier, node))
-
-
-_NOTHING: Mapping[NodeId, tuple[NodeId, ...]] = {}
-
-
-def _entry(fleet: Fleet, shapes: Shapes, host: NodeId) -> _Entry:
-    return _failures_at(fleet, host), -_room(fleet, shapes, host), natural(host), host
-
-
-def _entry_of(fleet: Fleet, rank: Rank) -> _Entry:
-    return _failures_at(fleet, rank.host), rank.room, rank.by_name, rank.host
-
-
-def _failures_at(fleet: Fleet, host: NodeId) -> int:
-    return fleet.nodes[host].failures
+def _is_any_promised(fleet: Fleet) -> bool:
+    names = (name for groups in fleet.free.values() for names in groups.values() for name in names)
+    return any(fleet.nodes[name].promised is not None for name in names)

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from metier.domain.allocation import failures_of, rank
+from metier.domain.choice import failures_of, rank
 from metier.domain.fleet import Fleet
 from metier.domain.hardware import Hardware, Requirements, surplus
 from metier.domain.matching import needs_of
@@ -56,7 +56,7 @@ def comes_first(fleet: Fleet, tier: Tier, first: Node, other: Node) -> str:
     costs = points(fleet, tier, first), points(fleet, tier, other)
     ranks = rank(fleet, tier, first), rank(fleet, tier, other)
     if (costs[0], ranks[0]) > (costs[1], ranks[1]):
-        return f"once the tiers served before {tier.name} have theirs, it is the better choice"
+        return "with what other tiers that lack nodes get, it is the better choice"
     if costs[0] != costs[1]:
         return f"it costs {costs[0]}, {other.name} costs {costs[1]}"
     return f"at the same cost of {costs[0]}, {_breaks_tie(fleet, tier, first, other)}"

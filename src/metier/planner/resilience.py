@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from metier.domain.actions import ReleaseNode
+from metier.domain.allocation import has_brake_on, shortage
 from metier.domain.fleet import Draft, Fleet, is_spare
 from metier.domain.ids import NodeId, TierId, natural
 from metier.domain.lifecycle import Lifecycle
@@ -24,9 +25,7 @@ from metier.domain.status import health
 from metier.domain.tier import Tier, TierKind, TierState
 from metier.planner.losses import BelowMinimum, FailureDomain, Resilience, TierLoss
 from metier.planner.plan import STEPS
-from metier.planner.steps.allocate import shortage
 from metier.planner.steps.drive import drive_nodes
-from metier.planner.steps.failures import is_braked
 from metier.planner.work import Scope, Work
 
 PASSES = 10
@@ -253,10 +252,10 @@ def _with_what_is_missing(work: Work, loss: TierLoss, dead: list[Node]) -> TierL
     short, tier = goal - loss.after, work.fleet.tiers[loss.tier]
     if short <= 0:
         return loss
-    if is_braked(work, tier):
+    if has_brake_on(work.fleet, tier):
         return replace(loss, obstacle=f"its brake taken off by metier tier resume {tier.name}")
     on_their_way = sum(number for _, number in loss.harvested)
-    missing = min(short, max(0, shortage(work, tier, goal) - on_their_way))
+    missing = min(short, max(0, shortage(work.fleet, tier, goal) - on_their_way))
     held = _held(work.fleet, tier, short - missing, dead) if missing < short else ""
     return replace(loss, missing=missing, node=_node(work.fleet, tier) if missing else "", obstacle=held)
 

@@ -1,10 +1,12 @@
 """Who gets which free node, and in which order (R-ALLOC-1, R-ALLOC-3)."""
 
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
-from metier.domain.allocation import allotments, by_importance, has_brake_on, shortage
+from metier.domain.allocation import Allotment, allotments, by_importance, has_brake_on, shortage
 from metier.domain.fleet import Draft, Fleet
+from metier.domain.hardware import Requirements
 from metier.domain.node import Place, Placement
 from metier.domain.tier import Spread, Tier, TierState, Trouble
 from tests.builders import (
@@ -19,14 +21,16 @@ from tests.builders import (
 )
 
 
-def allotted(fleet: Fleet) -> list[tuple[str, str, int, str]]:
-    """Return who would get which slot, at what cost and to reach what."""
-    draft: Draft = fleet.edit()
-    found: list[tuple[str, str, int, str]] = []
+def followed(draft: Draft) -> Iterator[Allotment]:
+    """Yield who gets what, and put each there."""
     for one in allotments(draft, by_importance(draft, draft.tiers)):
         draft.change_node(one.node.name, placement=Placement(Place.TIER, one.slot.tier, one.slot.number))
-        found.append((one.node.name, str(one.slot), one.cost, one.level))
-    return found
+        yield one
+
+
+def allotted(fleet: Fleet) -> list[tuple[str, str, int, str]]:
+    """Return who would get which slot, at what cost and to reach what."""
+    return [(one.node.name, str(one.slot), one.cost, one.level) for one in followed(fleet.edit())]
 
 
 def a_site(*records: Any, **web: Any) -> Fleet:
@@ -58,6 +62,23 @@ def test_r_alloc_3_nodes_of_different_hardware_at_the_same_cost_are_spread_like_
         assert [name for name, *_ in allotted(a_site(*records))] == ["host-1/VM1", "host-2/VM1"]
         packed = a_site(*records, spread=Spread.PACK)
         assert [name for name, *_ in allotted(packed)] == ["host-1/VM1", "host-1/VM2"]
+
+
+def test_r_alloc_3_the_cheapest_is_left_to_a_tier_that_has_no_other_but_not_beside_promised_nodes() -> None:
+    fast = replace(VM_HARDWARE, memory_mib=256, cpus=4)
+    large = replace(VM_HARDWARE, memory_mib=16384)
+    records = [
+        a_virtual_node(number=1, hardware=fast),
+        a_virtual_node(number=2, hardware=large),
+        a_tier("vital", state=TierState.ALLOCATED, priority=90),
+        a_tier(state=TierState.ALLOCATED, requirements=Requirements(cpus=4)),
+        a_tier("batch"),
+    ]
+    first, second = followed(a_site(*records).edit())
+    assert (first.node.name, first.slot.tier, first.left_to) == ("host-1/VM2", "vital", ("web",))
+    assert (second.node.name, second.slot.tier, second.left_to) == ("host-1/VM1", "web", ())
+    promised = a_virtual_node("host-2", 1, hardware=fast, promised="batch")
+    assert [one.node.name for one in followed(a_site(*records, promised).edit())] == ["host-1/VM1"]
 
 
 def test_r_alloc_4_and_r_storm_1_nobody_gets_more_than_the_maximum_nor_anything_while_braked() -> None:

@@ -12,7 +12,6 @@ from metier.domain.node import Endpoint, Engagement, Node, Pending
 from metier.domain.observation import Observed
 from metier.domain.plan import Finding, Plan
 from metier.domain.tier import Fence, Spread, TierState, Trouble
-from metier.operations.precedence import comes_first
 from tests.builders import (
     NOW,
     VM_HARDWARE,
@@ -99,39 +98,6 @@ def test_r_alloc_3_of_equals_on_one_host_the_one_that_failed_less_often_comes_fi
     )
     assert verdict(fleet, "host-1/VM1")["why_not"][1] == (
         "host-1/VM2 comes first: at the same cost of 32, it failed less often (0 times, host-1/VM1 2 times)"
-    )
-
-
-def test_r_alloc_3_of_equals_on_two_hosts_what_failed_less_often_comes_first_be_it_the_host() -> None:
-    nodes = [a_virtual_node("host-1", 1), a_virtual_node("host-2", 1), a_virtual_node("host-2", 2)]
-    flapping = a_site(*nodes, a_host("host-2", slot=2, failures=2), a_tier(target=0), hosts=1)
-    assert verdict(flapping, "host-2/VM1")["why_not"][1] == (
-        "host-1/VM1 comes first: at the same cost of 32, it and its host failed less often "
-        "(0 times, host-2/VM1 and its host 2 times)"
-    )
-    once = a_site(replace(nodes[0], failures=1), nodes[1], a_tier(target=0))
-    assert verdict(once, "host-1/VM1")["why_not"][1] == (
-        "host-2/VM1 comes first: at the same cost of 32, it failed less often (0 times, host-1/VM1 1 time)"
-    )
-
-
-def test_r_alloc_3_of_equals_the_one_on_the_emptier_host_comes_first() -> None:
-    nodes = [a_virtual_node("host-1", 1), a_virtual_node("host-2", 1), a_virtual_node("host-2", 2)]
-    for spread in Spread:
-        fleet = a_site(*nodes, a_tier(state=ACTIVE, target=0, spread=spread))
-        assert verdict(fleet, "host-1/VM1")["why_not"][1] == (
-            "host-2/VM1 comes first: at the same cost of 32, its host host-2 has more free nodes of that "
-            "cost (2, host-1 has 1)"
-        )
-
-
-def test_r_alloc_1_what_tiers_served_before_leave_is_no_better_and_said_to_be_left() -> None:
-    better, left = a_virtual_node("host-1", 1), a_virtual_node("host-2", 1, hardware=sized(1024))
-    fleet = a_site(better, left, a_tier(state=ACTIVE, priority=10), a_tier("db", state=ACTIVE, priority=90))
-    row = ask(fleet, "node", "explain", name=better.name, tier="web")["tiers"][0]
-    assert row["why_not"] == ["the next plan allocates it to db, which is served before web"]
-    assert comes_first(fleet, fleet.tiers["web"], left, better) == (  # type: ignore[index]  # a name
-        "once the tiers served before web have theirs, it is the better choice"
     )
 
 

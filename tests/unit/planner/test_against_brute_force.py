@@ -1,8 +1,8 @@
 """How near a plan comes to the best that any assignment of free nodes to tiers could do.
 
-The planner gives each tier in turn its cheapest fits and never takes a choice back.  That is
-the best there is wherever nodes can be put in one order from smaller to larger; where they
-differ in several ways it need not be, and the last tests here keep the known gap in sight.
+The planner gives each tier in turn its cheapest fits, and leaves one to another tier that would
+go short without it.  However nodes differ, no assignment gives any tier more without giving a
+tier that is served before it less.
 """
 
 import pytest
@@ -71,15 +71,10 @@ def test_r_alloc_1_so_are_nodes_of_which_each_is_larger_in_everything_than_the_n
 
 
 @given(BY_ALL)
-def test_r_alloc_1_a_plan_is_among_all_assignments_and_none_is_better_than_the_best(case: Case) -> None:
+def test_r_alloc_1_and_so_are_nodes_of_which_none_has_all_that_another_has(case: Case) -> None:
     counts = planned(case)
     assert counts in distributions(case)
-    assert worth(case, counts) <= worth(case, best(case))
-
-
-@given(BY_ALL)
-def test_r_alloc_1_the_most_important_tier_gets_all_of_its_minimum_that_any_could_give(case: Case) -> None:
-    assert worth(case, planned(case))[0] == worth(case, best(case))[0]
+    assert worth(case, counts) == worth(case, best(case))
 
 
 @given(BY_ALL)
@@ -91,12 +86,7 @@ def test_r_alloc_1_no_node_stays_free_that_a_tier_below_its_target_could_use(cas
     assert not [(shape, tier) for shape in left for tier in short if fits(shape.hardware, tier.needs)]
 
 
-@given(BY_ALL)
-def test_r_alloc_1_at_least_half_of_what_could_be_placed_is_placed(case: Case) -> None:
-    assert 2 * sum(planned(case)) >= sum(best(case))
-
-
-# --- the known gap ------------------------------------------------------------------------
+# --- what is left to others ---------------------------------------------------------------
 
 
 def two_tiers(first: Hardware, second: Hardware, rare: Requirements) -> Case:
@@ -104,7 +94,7 @@ def two_tiers(first: Hardware, second: Hardware, rare: Requirements) -> Case:
     return Case(((first,), (second,)), (Want(90, 1, 1, Requirements(256)), Want(10, 1, 1, rare)))
 
 
-GAPS = {
+SCARCE = {
     "the rare attribute is on the smaller node": two_tiers(
         Hardware(256, attributes=frozenset({"ssd"})),
         Hardware(8192),
@@ -116,8 +106,9 @@ GAPS = {
 }
 
 
-@pytest.mark.parametrize("case", GAPS.values(), ids=GAPS.keys())
-def test_the_cheapest_fit_is_taken_even_from_a_lesser_tier_that_has_no_other(case: Case) -> None:
-    """Not what is wanted but what is so; docs/design/004-reference-allocator.md says what would mend it."""
-    assert planned(case) == (1, 0)
-    assert best(case) == (1, 1)
+@pytest.mark.parametrize("case", SCARCE.values(), ids=SCARCE.keys())
+def test_r_alloc_3_the_cheapest_fit_is_left_to_a_lesser_tier_that_has_no_other(case: Case) -> None:
+    assert planned(case) == (1, 1) == best(case)
+    (first, second) = decide(fleet_of(case), PLANNED_AT).actions[:2]
+    assert "it is the cheapest fit but for what is left to tier-2, with a surplus of " in first.why
+    assert "it is the cheapest fit, with a surplus of " in second.why

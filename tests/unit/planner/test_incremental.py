@@ -3,12 +3,16 @@
 from dataclasses import replace
 from datetime import timedelta
 
-from metier.domain.fleet import Fleet
-from metier.domain.ids import NodeId
-from metier.domain.node import Engagement
+from hypothesis import given
+from hypothesis import strategies as st
+
+from metier.domain.fleet import Draft, Fleet
+from metier.domain.ids import NodeId, TierId
+from metier.domain.node import ENGAGED, FREE, MAINTENANCE, Engagement, Place
 from metier.domain.observation import Health, Observed, Power
-from metier.domain.tier import TierState
+from metier.domain.tier import Spread, TierState
 from metier.planner.incremental import AGAIN, Planner, Round
+from metier.planner.plan import decide, plan_of
 from tests.builders import (
     NOW,
     a_fleet,
@@ -20,6 +24,7 @@ from tests.builders import (
     an_image,
     vm_facts,
 )
+from tests.unit.domain.crowded import TIERS, fleets
 
 LATER = NOW + timedelta(seconds=10)
 VM1 = NodeId("host-1/VM1")
@@ -135,3 +140,42 @@ def test_work_belongs_to_the_planners_epoch() -> None:
     pending = planned.work.fleet.nodes[VM1].pending
     assert pending is not None
     assert pending.epoch == 7
+
+
+changes = st.tuples(st.sampled_from(("place", "failures", "engage", "target", "spread")), st.integers(0, 99))
+
+
+@given(fleets(demanding=True), st.lists(changes, min_size=1, max_size=8))
+def test_r_alloc_3_who_gets_a_node_depends_on_other_tiers_and_is_planned_as_in_full(
+    fleet: Fleet, story: list[tuple[str, int]]
+) -> None:
+    planner, at = Planner(most=1.0), LATER
+    fleet = first(fleet, planner)
+    for what, number in story:
+        at += timedelta(seconds=1)
+        draft = fleet.edit()
+        _change(draft, what, number)
+        planned = planner.plan(draft.freeze(), at, draft.changes)
+        full = plan_of(decide(draft.freeze(), at))
+        assert planned.plan.actions == full.actions
+        assert set(planned.plan.waiting) == set(full.waiting)
+        assert set(planned.plan.findings) == set(full.findings)
+        fleet = planned.work.fleet.freeze()
+
+
+def _change(draft: Draft, what: str, number: int) -> None:
+    """Change something on which the choice of nodes depends."""
+    tier = draft.tiers[TierId(TIERS[number % 3])]
+    node = sorted(draft.nodes.values(), key=lambda node: node.name)[number % len(draft.nodes)]
+    match what:
+        case "place" if node.placement.place is not Place.TIER:
+            is_free = node.placement == FREE
+            draft.change_node(node.name, placement=MAINTENANCE if is_free else FREE)
+        case "failures":
+            draft.change_node(node.name, failures=number % 3)
+        case "engage":
+            draft.change_node(node.name, engagement=Engagement(False) if node.engaged else ENGAGED)
+        case "target":
+            draft.put_tier(replace(tier, minimum=0, target=number % (tier.maximum + 1)))
+        case "spread":
+            draft.put_tier(replace(tier, spread=Spread.PACK if number % 2 else Spread.SPREAD))

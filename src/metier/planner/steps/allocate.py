@@ -3,8 +3,7 @@
 from collections import Counter
 
 from metier.domain.actions import AllocateNode
-from metier.domain.allocation import allotments, has_brake_on
-from metier.domain.allocation import shortage as lacking
+from metier.domain.allocation import allotments, has_brake_on, shortage
 from metier.domain.fleet import Shape
 from metier.domain.ids import NodeId, natural
 from metier.domain.matching import (
@@ -22,16 +21,20 @@ from metier.planner.work import Work, about_tier
 
 def allocate_nodes(work: Work) -> None:
     """Serve every tier's shortage below minimum, then every shortage below target, by priority."""
-    for node, slot, price, has, level, goal in allotments(work.fleet, work.tiers()):
-        reason = f"below its {level} of {goal}"
+    for one in allotments(work.fleet, work.tiers()):
+        but = f" but for what is left to {', '.join(one.left_to)}" if one.left_to else ""
+        why = (
+            f"{one.slot.tier} has {one.has}, below its {one.level} of {one.goal}; "
+            f"it is the cheapest fit{but}, with a surplus of {one.cost}"
+        )
         work.act(
             AllocateNode(
-                node=node.name,
-                slot=slot,
-                cost=price,
-                why=f"{slot.tier} has {has}, {reason}; it is the cheapest fit, with a surplus of {price}",
+                node=one.node.name,
+                slot=one.slot,
+                cost=one.cost,
+                why=why,
                 rule="R-ALLOC-1",
-                expects=node.generation,
+                expects=one.node.generation,
             )
         )
 
@@ -39,14 +42,9 @@ def allocate_nodes(work: Work) -> None:
 def report_shortages(work: Work) -> None:
     """Say for every tier in scope that is still short why no free node would do (R-ALLOC-5)."""
     for tier in work.tiers():
-        missing = shortage(work, tier, tier.target)
+        missing = shortage(work.fleet, tier, tier.target)
         if missing > 0 and not has_brake_on(work.fleet, tier):
             _report(work, tier, missing)
-
-
-def shortage(work: Work, tier: Tier, goal: int) -> int:
-    """Return how many nodes `tier` lacks to `goal` in the fleet as it will be."""
-    return lacking(work.fleet, tier, goal)
 
 
 def _report(work: Work, tier: Tier, missing: int) -> None:

@@ -5,9 +5,10 @@ from metier.domain.evidence import power_seen
 from metier.domain.lifecycle import Lifecycle
 from metier.domain.node import Node, Place, Request
 from metier.domain.observation import Power
+from metier.domain.release import AT_REST
 from metier.planner.steps.drive_guests import GUEST_STEPS
 from metier.planner.steps.drive_hosts import HOST_STEPS
-from metier.planner.steps.orders import AT_REST, in_active_tier
+from metier.planner.steps.orders import in_active_tier
 from metier.planner.work import Work, about_node
 
 _WITHHELD = (Place.QUARANTINED, Place.RESERVED)

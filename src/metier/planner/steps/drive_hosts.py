@@ -17,10 +17,10 @@ from metier.domain.ids import virtual_node_id
 from metier.domain.lifecycle import Event, Lifecycle
 from metier.domain.node import Node, Place, Request
 from metier.domain.observation import Power
+from metier.domain.release import AT_REST
 from metier.domain.tier import TierKind
 from metier.planner.steps.advance import is_off, may_be_switched_off
 from metier.planner.steps.orders import (
-    AT_REST,
     STOP_REQUESTS,
     act_on,
     in_active_tier,

@@ -45,11 +45,6 @@ def report_maintenance(work: Work) -> None:
             work.find(code, about_node(node), f"{node.name} is in maintenance: {node.problem}")
 
 
-def is_braked(work: Work, tier: Tier) -> bool:
-    """Say whether automation has stopped replacing in `tier`."""
-    return has_brake_on(work.fleet, tier)
-
-
 def _handle(work: Work, tier: Tier, node: Node) -> None:
     """Reboot or replace a failed member, unless so many fail that the fault is probably elsewhere."""
     reaction = _reaction(work, tier, node)

@@ -8,9 +8,10 @@ from metier.domain.ids import virtual_node_id
 from metier.domain.lifecycle import Lifecycle
 from metier.domain.node import Node, Place
 from metier.domain.observation import Observed, Power, VmFacts
+from metier.domain.release import AT_REST
 from metier.domain.tier import TierKind, TierState
 from metier.planner.steps.advance import is_off
-from metier.planner.steps.orders import AT_REST, is_ordered_down, is_rebooting, was_brought_down
+from metier.planner.steps.orders import is_ordered_down, is_rebooting, was_brought_down
 from metier.planner.work import Work, about_guest, about_node
 
 

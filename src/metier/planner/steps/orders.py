@@ -1,6 +1,5 @@
 """What every step that begins work asks: is the node wanted, and in whose name is it done?"""
 
-from metier.domain import release
 from metier.domain.actions import Action
 from metier.domain.lifecycle import Lifecycle
 from metier.domain.node import Node, Request
@@ -8,8 +7,6 @@ from metier.domain.tier import TierState
 from metier.planner.work import Work
 
 STOP_REQUESTS = (Request.SHUTDOWN, Request.POWER_OFF, Request.POWER_CYCLE)
-
-AT_REST = release.AT_REST
 
 
 def is_wanted(work: Work, node: Node) -> bool:
