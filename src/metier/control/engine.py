@@ -137,6 +137,14 @@ class Engine:
         """Return how many seconds pass between two looks; None if it is not looked at."""
         return self._schedule.pause_of(question)
 
+    def let_rest(self, question: Question) -> bool:
+        """Take a question for answered, and ask it when `look_at` says; False if it is due again already."""
+        return self._schedule.let_rest(question)
+
+    def look_at(self, question: Question, moment: datetime) -> None:
+        """Put a question at a moment, or before; nothing happens if it is not looked at."""
+        self._schedule.at_once(question, moment)
+
     def _round(self, messages: Sequence[Message], now: datetime) -> Round | None:
         result = run_round(self.fleet, messages, self._memory, now)
         if result.changes or result.entries:

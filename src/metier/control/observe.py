@@ -29,6 +29,9 @@ CALM_S = 5.0
 EAGER_S = 1.0
 """Seconds between two looks at something that is expected to change."""
 
+EAGER_FAILURES = 600
+"""So many failures in a row: longer than any machine takes to boot, so that the pace becomes calm."""
+
 TIMEOUT_S = 15.0
 """Seconds that one look may take."""
 
@@ -115,6 +118,13 @@ class Schedule:
         if question in self._pauses and question not in self._due:
             self._put(question, now + timedelta(seconds=0.0 if again else self._pauses[question]))
 
+    def let_rest(self, question: Question) -> bool:
+        """Take note that a question came back, and let it rest until `at_once`; False if it is due again."""
+        if question in self._again or question in self._due:
+            return False
+        self._asked.discard(question)
+        return True
+
     def pause_of(self, question: Question) -> float | None:
         """Return how many seconds pass between two looks; None if it is not looked at."""
         return self._pauses.get(question)
@@ -143,9 +153,11 @@ class Schedule:
             heapq.heappush(self._heap, (at, question))
 
 
-def _power_pause(_fleet: Fleet, node: Node) -> float | None:
+def _power_pause(fleet: Fleet, node: Node) -> float | None:
     if node.power is None:
         return None
+    if _is_given_up(fleet, node):
+        return CALM_S
     return EAGER_S if node.lifecycle in _TRANSIENT or node.request else CALM_S
 
 
@@ -153,11 +165,17 @@ def _vms_pause(fleet: Fleet, node: Node) -> float | None:
     is_asked = node.placement.place is Place.TIER or _is_busy_host(fleet, node)
     if node.vmm is None or not (is_asked or node.name in fleet.fenced_by):
         return None
+    if _is_given_up(fleet, node):
+        return CALM_S
     if node.lifecycle in _TRANSIENT or not node.staged:
         return EAGER_S
     return (
         EAGER_S if any(guest.lifecycle in _TRANSIENT for guest in fleet.virtual_nodes(node.name)) else CALM_S
     )
+
+
+def _is_given_up(fleet: Fleet, node: Node) -> bool:
+    return fleet.seen(node.name).vmm_failures >= EAGER_FAILURES
 
 
 def _is_busy_host(fleet: Fleet, node: Node) -> bool:

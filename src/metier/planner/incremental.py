@@ -171,7 +171,9 @@ class _Memory:
         for subject, said in work.said.items():
             self._learn(subject, said)
         if len(self._heap) > 2 * len(self._said) + _OUTDATED:
-            self._heap = [entry for entry in self._heap if self._is_current(entry)]
+            # Made anew from what stands: a subject that said the same moment often is there once.
+            wakes = ((said.wake, subject) for subject, said in self._said.items())
+            self._heap = [(wake, next(self._numbers), subject) for wake, subject in wakes if wake is not None]
             heapq.heapify(self._heap)
 
     def plan(self, work: Work) -> Plan:

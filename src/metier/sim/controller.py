@@ -16,17 +16,17 @@ from metier.control.round import Round, touched_nodes
 from metier.control.services import Foresee, LoopServices
 from metier.control.tools import Tools
 from metier.control.workers import Answer, Task
-from metier.domain.fleet import Fleet
+from metier.domain.fleet import Fleet, Kind
 from metier.domain.forecast import Forecast
 from metier.domain.ids import NodeId
-from metier.domain.tier import TierKind
 from metier.matrix.api import Matrix
 from metier.operations.registry import Caller, Operation, Outcome, View
 from metier.sim.clock import Agenda, SkewedClock
 from metier.sim.datacentre import DataCentre
 from metier.sim.drivers import SimDrivers, accept
 from metier.sim.hypervisor import personality
-from metier.sim.workers import CarPark, Parked, VirtualWorkers
+from metier.sim.parking import CarPark, Parked
+from metier.sim.workers import VirtualWorkers
 from metier.store.memory import MemoryStore
 from metier.store.site_file import dump_site
 
@@ -112,7 +112,9 @@ class SimController:
             self.clock,
             lambda job: agenda.after(self.pace.job_s, lambda: self._run_job(job)),
         )
-        self._park = CarPark(agenda, self._look_again, self._refresh)
+        self._park = CarPark(agenda.clock.now, self._ask, self._refresh)
+        self._elapsed: dict[Question, timedelta] = {}
+        self._usual: set[Question] = set()
         self.engine = Engine(store, self.tools, self.clock, self._crew, self._jobs, holder=holder)
         self._services = LoopServices(
             store, self.tools, lambda: self.engine.fleet, dump_site, foresee=foresee
@@ -122,6 +124,9 @@ class SimController:
         self.watchers: list[Watch] = []
         self.tools.drivers.notify(self._nudge)
         datacentre.listeners.append(self._wake)
+        for machine in datacentre.machines.values():
+            for moment in machine.to_come(agenda.clock.now()):
+                self._wake(machine.name, moment)
 
     # --- the Controller protocol ------------------------------------------------
 
@@ -200,11 +205,16 @@ class SimController:
         is_eyes = bool(self._pools)
         deliver = (lambda key, sight: self._seen(answer, key, sight)) if is_eyes else answer
         pool = VirtualWorkers(deliver, self.agenda, self._takes, threads=threads, per_endpoint=per_endpoint)
+        if is_eyes:
+            pool.submitted = self._submitted
         self._pools.append(pool)
         return pool
 
     def _takes(self, task: Task) -> float:
-        return self.pace.takes_s(task, self.datacentre)
+        takes_s = self.pace.takes_s(task, self.datacentre)
+        if isinstance(task.key, Question) and task.key in self._elapsed:
+            takes_s -= self._elapsed[task.key].total_seconds()
+        return takes_s
 
     def _run_job(self, job: Any) -> None:
         if self.is_alive:
@@ -220,45 +230,65 @@ class SimController:
 
     def _seen(self, answer: Answer, key: Any, sight: Sight) -> None:
         """Pass a look on, or park it: it told nothing new, and nobody waits for it."""
-        pause_s = self.engine.pause_of(sight.question)
-        if not self.pace.is_parking or pause_s is None or not self._is_calm(sight):
+        question = sight.question
+        self._elapsed.pop(question, None)
+        pause_s = self.engine.pause_of(question)
+        is_calm = self.pace.is_parking and pause_s is not None and self._is_calm(sight)
+        if pause_s is None or not is_calm or not self.engine.let_rest(question):
             answer(key, sight)
             return
-        call_s = self.pace.call_s[sight.question.probe]
-        node = self.fleet.nodes[sight.question.node]
-        asked = sight.at - self.clock.skew - timedelta(seconds=call_s)
-        self._park.park(Parked(sight.question, asked, call_s, pause_s), node.host or node.name)
+        call_s = self.pace.call_s[question.probe]
+        asked = self._true(sight.at) - timedelta(seconds=call_s)
+        node = self.fleet.nodes[question.node]
+        self._park.park(Parked(question, asked, call_s, pause_s), node.host or node.name)
 
     def _is_calm(self, sight: Sight) -> bool:
-        node = self.fleet.nodes.get(sight.question.node)
-        if node is None or sight.error or is_news(self.fleet, sight):
+        fleet = self.fleet
+        node = fleet.nodes.get(sight.question.node)
+        if node is None or sight.error or is_news(fleet, sight):
             return False
         machine = self.datacentre.machines.get(node.host or node.name)
-        is_fenced = node.name in self.fleet.fenced_by or (node.host or node.name) in self.fleet.fenced_by
-        return machine is not None and machine.is_steady() and not is_fenced and not self._is_guest_missed()
+        is_fenced = node.name in fleet.fenced_by or (node.host or node.name) in fleet.fenced_by
+        return machine is not None and machine.is_steady() and not is_fenced
 
-    def _is_guest_missed(self) -> bool:
-        """Say whether a guest is fenced: it may be anywhere, and every host's answer is evidence."""
-        tiers = self.fleet.tiers
-        return any(tier in tiers and tiers[tier].kind is TierKind.GUEST for tier in self.fleet.fenced)
+    def _submitted(self, task: Task) -> None:
+        """Let a look that would be under way by now come back when it would."""
+        question = task.key
+        assert isinstance(question, Question)
+        is_usual = question in self._usual
+        self._usual.discard(question)
+        under_way = self._park.leave(question)
+        if under_way:
+            self._elapsed[question] = under_way
+        if under_way and not is_usual:
+            # Somebody wants a look that is asked now: the one under way does not do.
+            self.engine.look_at(question, self.clock.now())
 
     def _wake(self, machine: NodeId, at: datetime) -> None:
         if at > self.agenda.clock.now():
-            self.agenda.at(at, partial(self._park.wake_machine, machine, at))
+            self.agenda.at(at, partial(self._park.wake_machine, machine))
         else:
-            self._park.wake_machine(machine, at)
+            self._park.wake_machine(machine)
             for pool in self._pools:
                 pool.reconsider(lambda task: _place_of(task) == machine)
 
     def _wake_touched(self, finished: Round) -> None:
         for name in sorted(touched_nodes(self.fleet, finished.changes)):
             for probe in Probe:
-                self._park.wake(Question(probe, name), self.engine.pause_of(Question(probe, name)))
-        if self._is_guest_missed():
-            self._park.wake_all()
-        for host in finished.nudged:
-            for probe in (Probe.VMS, Probe.POWER):
-                self._park.wake(Question(probe, host), None, at_once=True)
+                question = Question(probe, name)
+                if self.engine.pause_of(question) is None:
+                    self._park.leave(question)
+                else:
+                    self._park.wake(question)
+        if any(slot is not None and slot.fences for slot in finished.changes.get(Kind.SLOT, {}).values()):
+            self._park.wake_machines()
+
+    def _ask(self, question: Question, true_at: datetime) -> None:
+        """Put a parked look when it would be; one that would be under way is put now, and takes less."""
+        now = self.agenda.clock.now()
+        if true_at < now:
+            self._usual.add(question)
+        self.engine.look_at(question, max(true_at, now) + self.clock.skew)
 
     def _refresh(self, looks: list[tuple[Question, datetime]]) -> None:
         """Give what was seen the age that it would have, had every look been put."""
@@ -269,11 +299,8 @@ class SimController:
                 draft.put_observed(question.node, aged(seen, question.probe, at), quiet=True)
         self.engine.fleet = draft.freeze()
 
-    def _look_again(self, question: Question) -> None:
-        if question.node in self.fleet.nodes:
-            self._crew.look(question, self.fleet)
-        else:  # an answer that is about nothing: whoever asked must not wait for ever
-            self._inbox.put(Sight(question, self.clock.now(), error="it is gone"))
+    def _true(self, moment: datetime) -> datetime:
+        return moment - self.clock.skew
 
 
 def _place_of(task: Task) -> NodeId:

@@ -18,8 +18,8 @@ from metier.sim.clock import Agenda
 from metier.sim.controller import SimController
 from metier.sim.matrix import SimMatrix
 from metier.sim.pace import SHORTEST_S, call_s, pace_of
+from metier.sim.parking import Parked
 from metier.sim.sketch import Sketch
-from metier.sim.workers import Parked
 from metier.store.api import Entry
 from metier.store.memory import MemoryStore
 
@@ -80,9 +80,6 @@ class Foreseer(SimController):
 
     # --- looks ----------------------------------------------------------------------
 
-    def _is_guest_missed(self) -> bool:
-        return is_guest_missing(self.fleet)
-
     def _spares(self, question: Question) -> bool:
         """Spare the first look at a node at rest; else see that there is a machine to look at."""
         node = self.fleet.nodes.get(question.node)
@@ -91,7 +88,7 @@ class Foreseer(SimController):
         place = node.host or node.name
         if self.engine.rounds == 0 and not self._must_search:
             seen_at = self._seen_at(question.probe, node)
-            if seen_at is not None:
+            if seen_at is not None and self.engine.let_rest(question):
                 call_s = self.pace.call_s[question.probe]
                 self._park.park(Parked(question, seen_at, call_s, CALM_S), place)
                 return True

@@ -214,6 +214,13 @@ class Machine:
             if vm.off_at is not None and vm.off_at <= now:
                 vm.switch_off()
 
+    def to_come(self, now: datetime) -> list[datetime]:
+        """Return when something about it will have changed by itself: it or a VM is up, or shut down."""
+        moments = [self.ready_at]
+        for vm in self.vms.values():
+            moments += [vm.ready_at, vm.off_at]
+        return [moment for moment in moments if moment is not None and moment > now]
+
     def lose_power(self) -> None:
         """Go off, and every VM with it."""
         self.is_on = self.is_hung = False

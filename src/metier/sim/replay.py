@@ -156,7 +156,10 @@ class _Reading:
         if power == "off" and state.told != "PowerOff" and not state.broken & {"dead", "off"}:
             self._begin(entry, state, "off", f"{name} loses power")
         elif power == "unknown" and not state.broken & {"dead", "bmc"} and self._stays_unknown(place, name):
-            self._begin(entry, state, "bmc", f"BMC of {name} is dead")
+            if False in self._soon(place, name, "vmm_reachable", name):
+                self._begin(entry, state, "dead", f"{name} dies")
+            else:
+                self._begin(entry, state, "bmc", f"BMC of {name} is dead")
         elif power in ("on", "off"):
             self._end(entry, state, "bmc", f"BMC of {name} is well")
             self._end(entry, state, "dead", f"{name} is repaired")

@@ -2,21 +2,14 @@
 
 A call is made when its time is over, not when it begins: what happens to the machine
 meanwhile decides how it ends.
-
-A look that told nothing new is not put again and again: it is *parked*, and looked again at the
-next moment at which it would have been, once something may have changed.  So a calm day costs nothing.
 """
 
 from collections import deque
 from collections.abc import Callable, Hashable
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
-from math import ceil, floor
 
-from metier.control.observe import Question
 from metier.control.workers import Answer, Task, overdue
-from metier.domain.ids import NodeId
 from metier.sim.clock import Agenda
 
 Takes = Callable[[Task], float]
@@ -28,6 +21,7 @@ class VirtualWorkers:
 
     Attributes:
         passed: Called just before each call is made, and again when it was made and nobody knows yet.
+        submitted: Called with each task that is queued, before it is.
     """
 
     def __init__(
@@ -44,10 +38,12 @@ class VirtualWorkers:
         self._ends: dict[int, tuple[Task, datetime, datetime]] = {}
         self._closed = False
         self.passed: Callable[[Task, bool], None] = lambda _task, _is_done: None
+        self.submitted: Callable[[Task], None] = lambda _task: None
 
     def submit(self, task: Task) -> None:
         """Queue a task; one whose key is in flight is the same question, and gets the same answer."""
         if task.key not in self._tasks:
+            self.submitted(task)
             self._tasks[task.key] = task
             self._queue.append(task)
             self._staff()
@@ -129,98 +125,3 @@ class VirtualWorkers:
             del self._tasks[task.key]
             self._answer(task.key, result)
         self._staff()
-
-
-Refresh = Callable[[list[tuple[Question, datetime]]], None]
-
-
-@dataclass(slots=True)
-class Parked:
-    """A look that told nothing new.
-
-    Attributes:
-        asked: When it was asked.
-        call_s: How long the call took, in seconds.
-        pause_s: How long the loop would have waited for the next one.
-        wakes: When it is going to be looked again, if that is known.
-    """
-
-    question: Question
-    asked: datetime
-    call_s: float
-    pause_s: float
-    wakes: datetime | None = None
-
-    def next_look(self, now: datetime) -> datetime:
-        """Return the first moment, not before `now`, at which it would have been looked again."""
-        period_s = self.call_s + self.pause_s
-        periods = max(1, ceil((now - self.asked).total_seconds() / period_s - 1e-9))
-        return self.asked + periods * timedelta(seconds=period_s)
-
-    def last_look(self, now: datetime) -> datetime:
-        """Return the last moment, not after `now`, at which a look would have come back."""
-        period_s = self.call_s + self.pause_s
-        since_s = (now - self.asked).total_seconds() - self.call_s
-        periods = max(0, floor(since_s / period_s + 1e-9))
-        return self.asked + timedelta(seconds=periods * period_s + self.call_s)
-
-
-class CarPark:
-    """The looks that are parked, by what they look at.
-
-    Before one is put again, `refresh` is told when it would have been put last: what was seen
-    then was what was seen before, and only its age is another one.
-    """
-
-    def __init__(self, agenda: Agenda, look: Callable[[Question], None], refresh: Refresh) -> None:
-        self._agenda, self._look, self._refresh = agenda, look, refresh
-        self._parked: dict[Question, Parked] = {}
-        self._by_host: dict[NodeId, dict[Question, Parked]] = {}
-        self._host_of: dict[Question, NodeId] = {}
-
-    def park(self, parked: Parked, host: NodeId) -> None:
-        """Keep a look at a machine, or at what runs on it."""
-        self._parked[parked.question] = parked
-        self._by_host.setdefault(host, {})[parked.question] = parked
-        self._host_of[parked.question] = host
-
-    def wake_machine(self, host: NodeId, at: datetime) -> None:
-        """Look again at a machine and all that runs on it, each at its next usual moment from `at` on."""
-        here = list(self._by_host.get(host, {}).values())
-        if here:
-            now = self._agenda.clock.now()
-            self._refresh([(parked.question, parked.last_look(now)) for parked in here])
-        for parked in here:
-            self._wake(parked, parked.next_look(at))
-
-    def wake_all(self) -> None:
-        """Look again at everything, each at its next usual moment."""
-        for host in list(self._by_host):
-            self.wake_machine(host, self._agenda.clock.now())
-
-    def wake(self, question: Question, pause_s: float | None, *, at_once: bool = False) -> None:
-        """Look again at one thing: at its next usual moment, or now, also if the loop's pause changed."""
-        parked = self._parked.get(question)
-        if parked is not None:
-            now = self._agenda.clock.now()
-            is_urgent = at_once or pause_s != parked.pause_s
-            self._refresh([(question, parked.last_look(now))])
-            self._wake(parked, now if is_urgent else parked.next_look(now))
-
-    def __len__(self) -> int:
-        return len(self._parked)
-
-    def _wake(self, parked: Parked, moment: datetime) -> None:
-        if parked.wakes is None or moment < parked.wakes:
-            parked.wakes = moment
-            self._agenda.at(moment, partial(self._fetch, parked))
-
-    def _fetch(self, parked: Parked) -> None:
-        question = parked.question
-        if self._parked.get(question) is parked:  # else an earlier wake was first
-            del self._parked[question]
-            host = self._host_of.pop(question)
-            del self._by_host[host][question]
-            if not self._by_host[host]:
-                del self._by_host[host]
-            self._look(question)
