@@ -59,10 +59,17 @@ def whereabouts(fleet: Fleet, fence: Fence) -> tuple[NodeId | None, NodeId | Non
     found = _found(fleet, fence)
     if found is not None:
         return found, None
-    hosts = [t.name for t in fleet.tiers.values() if t.kind is TierKind.HOST]
-    members = [name for tier in hosts for name in fleet.members(tier).values()]
     since = fence.raised or fence.since
-    return None, min((name for name in members if not _was_looked_at(fleet.seen(name), since)), default=None)
+    unseen = (name for name in _hosts_in_use(fleet) if not _was_looked_at(fleet.seen(name), since))
+    return None, min(unseen, default=None)
+
+
+def _hosts_in_use(fleet: Fleet) -> set[NodeId]:
+    """Return the hosts on which a VM may run: in host tiers, with virtual nodes, or not known to be down."""
+    tiers = [tier.name for tier in fleet.tiers.values() if tier.kind is TierKind.HOST]
+    hosts = {name for tier in tiers for name in fleet.members(tier).values()} | set(fleet.vms_of)
+    suspects = (fleet.nodes.get(name) for name in fleet.fenced_by)
+    return hosts | {node.name for node in suspects if node is not None and node.vmm is not None}
 
 
 def _found(fleet: Fleet, fence: Fence) -> NodeId | None:
