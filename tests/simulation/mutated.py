@@ -4,7 +4,7 @@
 
 prints one line of JSON.  No file changes: the modules that the mutant breaks are compiled from
 another text as they are imported, so nothing of metier may be imported before.  Without NAME
-nothing is broken, and every check must pass.
+nothing is broken, and what `directed.py` has must find nothing; CI runs the other checks anyway.
 """
 
 import importlib.machinery
@@ -18,6 +18,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import asdict, dataclass
+from functools import partial
 from importlib.abc import MetaPathFinder
 from pathlib import Path
 from types import CodeType, FrameType, ModuleType
@@ -27,13 +28,15 @@ from tests.simulation.mutants import Mutant, find_mutant
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "src" / "metier"
 
-SEEDS = range(24)
-"""The random stories of CI, each of so many lines as `STEPS` says."""
-
 STEPS = 40
+"""Lines of a random story in CI."""
 
 LONGEST_S = 60.0
 """Seconds of CPU for one check; the longest that passes needs a tenth of it."""
+
+
+LONGEST_IN_ALL_S = 280.0
+"""Seconds for all checks of one mutant, then their process is ended: less than pytest grants a test."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +61,8 @@ class Verdict:
 # --- planting -----------------------------------------------------------------------------
 
 
-class Outdated(Exception):
-    """The code that a mutant is to break is not there any more."""
+class Outdated(AssertionError):
+    """The code that a mutant is to break is not there any more, or its checks could not even begin."""
 
 
 def mutated(mutant: Mutant) -> dict[str, str]:
@@ -109,28 +112,39 @@ class Planter(MetaPathFinder):
 # --- checking -----------------------------------------------------------------------------
 
 SUITES = (
+    "tests/simulation/test_crash_points.py",
+    "tests/simulation/test_incremental_is_full.py",
+    "tests/contract/test_store.py::TestMemory",
     "tests/contract/test_store.py::TestSqlite",
     "tests/contract/test_matrix.py::TestFolderMatrix",
 )
-"""What CI runs besides stories, and a mutant may be for."""
+"""Tests of CI that are no stories, and find what stories cannot."""
 
 Check = Callable[[], str]
 """Returns what is wrong, or nothing."""
 
 
-def budget(first: str = "") -> dict[str, Check]:
-    """Return the checks by name; that of the name `first` comes first."""
+def directed() -> dict[str, Check]:
+    """Return the checks that only this module knows of."""
     from tests.simulation.directed import CHECKS, STORIES  # metier is imported only once it is broken
 
-    checks: dict[str, Check] = {}
-    for name, lines in STORIES.items():
-        checks[f"story: {name}"] = lambda lines=lines: _tell(lines, 0)
-    checks |= {f"check: {name}": check for name, check in CHECKS.items()}
-    for seed in SEEDS:
-        checks[f"seed {seed}"] = lambda seed=seed: _draw_and_tell(seed)
-    for suite in SUITES:
-        checks[suite] = lambda suite=suite: _run_suite(suite)
-    return {first: checks.pop(first), **checks} if first else checks
+    stories = {f"story: {name}": partial(_tell, lines) for name, lines in STORIES.items()}
+    return stories | {f"check: {name}": check for name, check in CHECKS.items()}
+
+
+def budget(first: str) -> dict[str, Check]:
+    """Return all checks by name; `first`, which may be a single test too, comes first."""
+    from tests.simulation.__main__ import REGRESSIONS, read_story
+    from tests.simulation.stories import STORIES
+
+    checks = directed()
+    for path in sorted(REGRESSIONS.glob("*.txt")):
+        checks[f"regression {path.stem}"] = partial(_tell, read_story(path.stem))
+    checks |= {f"seed {seed}": partial(_draw_and_tell, seed) for seed in range(STORIES)}
+    checks |= {suite: partial(_run_suite, suite) for suite in SUITES}
+    if first.startswith("tests/"):
+        checks[first] = partial(_run_suite, first)
+    return {first: checks.pop(first), **checks}
 
 
 def _draw_and_tell(seed: int) -> str:
@@ -139,7 +153,7 @@ def _draw_and_tell(seed: int) -> str:
     return _tell(draw(seed, STEPS), seed)
 
 
-def _tell(lines: Sequence[str], seed: int) -> str:
+def _tell(lines: Sequence[str], seed: int = 0) -> str:
     from tests.simulation.stories import tell
 
     return tell(lines, seed).fault
@@ -169,6 +183,8 @@ def check_in_time(check: Check) -> str:
     signal.setitimer(signal.ITIMER_PROF, LONGEST_S)
     try:
         return check()
+    except Exception as error:  # a mutant may break anything
+        return f"crash: {type(error).__name__}: {error}"
     except _Endless:
         return f"no end: not within {LONGEST_S:.0f} s of CPU"
     finally:
@@ -185,10 +201,10 @@ def kind_of(fault: str) -> str:
     return word if word.startswith(("law ", "suite", "no end", "check")) else "crash"
 
 
-def run_checks(first: str = "") -> Verdict:
-    """Run the checks of CI until one of them says something."""
+def run_checks(checks: Mapping[str, Check]) -> Verdict:
+    """Run checks until one of them says something."""
     began, number = time.process_time(), 0
-    for number, (name, check) in enumerate(budget(first).items(), 1):
+    for number, (name, check) in enumerate(checks.items(), 1):
         fault = check_in_time(check)
         if fault:
             return Verdict(kind_of(fault), name, fault, number, time.process_time() - began)
@@ -201,7 +217,9 @@ def run_checks(first: str = "") -> Verdict:
 def judge(name: str = "") -> Verdict:
     """Plant a mutant in another process and return what the checks there say; raises Outdated."""
     command = [sys.executable, "-m", "tests.simulation.mutated", *([name] if name else [])]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=LONGEST_IN_ALL_S
+    )
     if done.returncode != 0:
         raise Outdated(f"mutant {name!r} did not come to its checks:\n{done.stderr}")
     return Verdict(**json.loads(done.stdout))
@@ -209,15 +227,14 @@ def judge(name: str = "") -> Verdict:
 
 def main(names: Sequence[str]) -> int:
     """Be the other process."""
-    first = ""
-    if names:
-        mutant = find_mutant(names[0])
+    mutant = find_mutant(names[0]) if names else None
+    if mutant is not None:
         sys.meta_path.insert(0, Planter(mutated(mutant)))
-        first = mutant.first
     import structlog
 
+    checks = directed() if mutant is None else budget(mutant.first)
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
-    sys.stdout.write(json.dumps(asdict(run_checks(first))))
+    sys.stdout.write(json.dumps(asdict(run_checks(checks))))
     return 0
 
 
