@@ -542,6 +542,10 @@ def main(names: Sequence[str]) -> int:
     """Plant the mutants of these names, or all, and print what caught them; returns the exit status."""
     from tests.simulation.mutated import Outdated, judge  # here because that module needs the list
 
+    unknown = set(names) - {mutant.name for mutant in MUTANTS}
+    if unknown:
+        sys.stderr.write(f"error: no mutant is called {min(unknown)!r}; run it without names to see all\n")
+        return 2
     missed = 0
     sys.stdout.write(HEAD)
     for name in names or [mutant.name for mutant in MUTANTS]:

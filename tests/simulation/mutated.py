@@ -34,7 +34,6 @@ STEPS = 40
 LONGEST_S = 60.0
 """Seconds of CPU for one check; the longest that passes needs a tenth of it."""
 
-
 LONGEST_IN_ALL_S = 280.0
 """Seconds for all checks of one mutant, then their process is ended: less than pytest grants a test."""
 

@@ -225,7 +225,7 @@ class Machine:
         """Go off, and every VM with it."""
         self.is_on = self.is_hung = False
         self.foreign = dict.fromkeys(self.foreign, False)
-        for vm in self.vms.values():
+        for vm in (*self.vms.values(), *(stray.vm for stray in self.strays)):
             vm.switch_off()
 
     @contextmanager
