@@ -60,6 +60,11 @@ def metier(environment: dict[str, str], *words: str) -> subprocess.CompletedProc
     )
 
 
+def _hear_interrupts() -> None:
+    """Undo what whoever runs the tests in the background handed down: a terminal's program hears Ctrl-C."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 class Terminal:
     """A program on a pseudo-terminal."""
 
@@ -72,6 +77,7 @@ class Terminal:
             stdout=theirs,
             stderr=theirs,
             start_new_session=True,
+            preexec_fn=_hear_interrupts,
         )
         os.close(theirs)
         self.seen = ""
