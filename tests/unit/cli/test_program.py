@@ -22,7 +22,9 @@ from tests.unit.web.fake_controller import FakeController
 from tests.unit.web.running import running
 
 DEADLINE_S = 60
-METIER = (sys.executable, "-c", "from metier.cli.main import main; main()")
+# Whoever runs the tests in the background hands ignored interrupts down: a terminal's program hears Ctrl-C.
+_HEARS_CTRL_C = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+METIER = (sys.executable, "-c", _HEARS_CTRL_C + "from metier.cli.main import main; main()")
 
 
 @pytest.fixture
@@ -60,11 +62,6 @@ def metier(environment: dict[str, str], *words: str) -> subprocess.CompletedProc
     )
 
 
-def _hear_interrupts() -> None:
-    """Undo what whoever runs the tests in the background handed down: a terminal's program hears Ctrl-C."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-
-
 class Terminal:
     """A program on a pseudo-terminal."""
 
@@ -77,7 +74,6 @@ class Terminal:
             stdout=theirs,
             stderr=theirs,
             start_new_session=True,
-            preexec_fn=_hear_interrupts,
         )
         os.close(theirs)
         self.seen = ""
