@@ -335,6 +335,10 @@ def _start_after(simulation: Simulation, node: Node, seconds: float) -> None:
     simulation.agenda.after(seconds, lambda: simulation.datacentre.start_vm(machine, vm))
 
 
+MUCH_LATER_S = 60.0
+"""Longer than a start that was lost to sight is thought to take."""
+
+
 def _call_hangs(simulation: Simulation, node: Node, longer_s: float = 10.0) -> None:
     """Let this one call come back so long after it was given up; all others are as quick as ever."""
     _until(simulation, node.name, Lifecycle.PREPARING)
@@ -377,14 +381,8 @@ CHECKS: dict[str, Callable[[], str]] = {
     "a start whose answer is lost comes true late": partial(_late_start, _answer_is_lost),
     "a start comes true after its controller died": partial(_late_start, _controller_dies),
     "a start that was given up comes true late": partial(_late_start, _call_hangs),
-}
-"""What no story says: each returns what is wrong, or nothing."""
-
-MUCH_LATER_S = 60.0
-
-OPEN: dict[str, Callable[[], str]] = {
     "a start that was given up comes true much later": partial(
         _late_start, partial(_call_hangs, longer_s=MUCH_LATER_S)
     ),
 }
-"""What is found and not yet mended: each must find something, and belongs above once it does not."""
+"""What no story says: each returns what is wrong, or nothing."""

@@ -396,6 +396,15 @@ OF_THE_EXECUTOR = (
         "check: a start comes true after its controller died",
     ),
     one(
+        "a start that hangs on is forgotten",
+        "A start that was given up counts as not made soon after, though its call is still at work.",
+        "control/crew.py",
+        "        return [UnderWay(action) for action in self._lost_starts]\n",
+        "        return []\n",
+        "law 5",
+        "check: a start that was given up comes true much later",
+    ),
+    one(
         "looks never given up",
         "A host that hangs is never found out.",
         "control/crew.py",

@@ -6,14 +6,14 @@ from functools import partial
 from typing import Any, Protocol
 
 from metier.control.execute import execute
-from metier.control.inbox import Inbox, Message, Settled
+from metier.control.inbox import Inbox, Message, Settled, UnderWay
 from metier.control.observe import TIMEOUT_S, Question, ask, gave_up
 from metier.control.tools import Tools
 from metier.control.workers import Answer, Task, Workers
 from metier.control.world import Clock
-from metier.domain.actions import Work
+from metier.domain.actions import StartGuest, Work
 from metier.domain.fleet import Fleet
-from metier.planner.effects import DEADLINES_S, Failed
+from metier.planner.effects import DEADLINES_S, UNSURE_START_S, Failed
 
 THREADS = 32
 """Enough for many slow devices at once; each hung one costs at most its endpoint's share."""
@@ -26,6 +26,10 @@ EYES_PER_QUESTION = 2
 
 CHECK_DEADLINES = timedelta(seconds=1)
 """How often deadlines are looked at while something is in flight."""
+
+
+TOLD_EVERY = timedelta(seconds=UNSURE_START_S / 3)
+"""How often it is told that a start which was given up hangs on: well within what one is thought to take."""
 
 
 class Pool(Protocol):
@@ -60,6 +64,8 @@ class Crew:
     def __init__(self, inbox: Inbox, tools: Tools, clock: Clock, make_pool: MakePool = Workers) -> None:
         self._inbox, self._tools, self._clock = inbox, tools, clock
         self._works: dict[Hashable, Work] = {}
+        self._lost_starts: list[Work] = []
+        self._told = clock.now()
         self._questions: dict[Hashable, Question] = {}
         self._hands = make_pool(self._done, threads=THREADS, per_endpoint=HANDS_PER_ENDPOINT)
         self._eyes = make_pool(self._seen, threads=THREADS, per_endpoint=EYES_PER_QUESTION)
@@ -104,11 +110,22 @@ class Crew:
             if not task.running:
                 reason = f"it was not begun within {DEADLINES_S[type(action)]} s: earlier calls there hang"
             messages.append(Settled(task.key, action, Failed(reason, unsure=task.running)))
-        return messages + [gave_up(self._questions.pop(task.key), now) for task in self._eyes.give_up(now)]
+            if task.running and isinstance(action, StartGuest):
+                self._lost_starts.append(action)
+        messages += [gave_up(self._questions.pop(task.key), now) for task in self._eyes.give_up(now)]
+        return messages + self._still_under_way(now)
+
+    def _still_under_way(self, now: datetime) -> list[Message]:
+        """Return, now and then, which starts that were given up have not come back yet."""
+        self._lost_starts = [action for action in self._lost_starts if self._hands.is_stuck(action.node)]
+        if now - self._told < TOLD_EVERY:
+            return []
+        self._told = now
+        return [UnderWay(action) for action in self._lost_starts]
 
     def next_look(self, now: datetime) -> datetime | None:
         """Return when deadlines should be looked at; None while nothing is in flight."""
-        busy = self._hands.in_flight() or self._eyes.in_flight()
+        busy = self._hands.in_flight() or self._eyes.in_flight() or self._lost_starts
         return now + CHECK_DEADLINES if busy else None
 
     def in_flight(self) -> int:

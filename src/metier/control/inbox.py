@@ -38,6 +38,13 @@ class Settled:
 
 
 @dataclass(frozen=True, slots=True)
+class UnderWay:
+    """A start that was given up is still at work: it may come true at any moment yet."""
+
+    action: Work
+
+
+@dataclass(frozen=True, slots=True)
 class JobNews:
     """How far a job is, or how it ended; `image` is what it made."""
 
@@ -52,7 +59,7 @@ class Nudge:
     host: NodeId
 
 
-Message = Order | Settled | Sight | JobNews | Nudge
+Message = Order | Settled | UnderWay | Sight | JobNews | Nudge
 
 
 class Inbox:

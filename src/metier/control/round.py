@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 import structlog
 
 from metier.control.alerts import AlertBook
-from metier.control.inbox import JobNews, Message, Nudge, Order, Settled
+from metier.control.inbox import JobNews, Message, Nudge, Order, Settled, UnderWay
 from metier.control.journal_data import (
     action_data,
     arguments_data,
@@ -28,7 +28,7 @@ from metier.domain.job import FINAL, JobState
 from metier.domain.plan import Finding, Plan
 from metier.operations.registry import Outcome as Answer
 from metier.planner.check import check
-from metier.planner.effects import Done, recover, settle
+from metier.planner.effects import Done, prolong_start, recover, settle
 from metier.planner.incremental import Planner
 from metier.store.api import Entry
 
@@ -120,6 +120,8 @@ def _take(draft: Draft, message: Message, result: Round, now: datetime) -> None:
             _settle(draft, message, result, now)
         case Sight():
             _look(draft, message, result, now)
+        case UnderWay():
+            prolong_start(draft, message.action, now)
         case JobNews():
             _note_job(draft, message, result, now)
         case Nudge():

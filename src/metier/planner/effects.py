@@ -126,6 +126,21 @@ def settle(draft: Draft, action: act.Work, outcome: Outcome, now: datetime) -> N
             assert_never(outcome)
 
 
+def prolong_start(draft: Draft, action: act.Work, now: datetime) -> None:
+    """Take note that a start which was given up is still at work: only what is seen later proves it down."""
+    until = now + timedelta(seconds=UNSURE_START_S)
+    node = draft.nodes.get(action.node)
+    if node is not None and node.started_at is not None and node.started_at < until:
+        draft.put_node(replace(node, started_at=until))
+    for slot_id in list(draft.fenced_by.get(action.node, ())):
+        slot = draft.slots[slot_id]
+        fences = (
+            replace(fence, since=max(fence.since, until)) if fence.node == action.node else fence
+            for fence in slot.fences
+        )
+        draft.put_slot(replace(slot, fences=tuple(fences)))
+
+
 def recover(draft: Draft, node: Node, now: datetime) -> None:
     """Drop what an earlier run of the controller had in flight: it is repeated if still wanted."""
     assert node.pending is not None
