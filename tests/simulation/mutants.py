@@ -378,15 +378,6 @@ OF_THE_EXECUTOR = (
         "check: a start whose answer is lost comes true late",
     ),
     one(
-        "given up, and sure of it",
-        "A call that did not come back counts as not made.",
-        "control/crew.py",
-        "Failed(reason, unsure=task.running)",
-        "Failed(reason)",
-        "law 5",
-        "check: a start that was given up comes true late",
-    ),
-    one(
         "a start in flight at a kill counts as not made",
         "The next controller is sure too early that what it finds off stays off.",
         "planner/effects.py",
