@@ -18,7 +18,8 @@ from metier.sim.drivers import SimDrivers
 from metier.sim.faults import FAULTS, FOREVER_S, befall, read_fault
 from metier.sim.hypervisor import personality
 from metier.sim.matrix import STAGES, SimMatrix
-from metier.sim.measured import measured_datacentre, measured_pace
+from metier.sim.measured import measured_datacentre
+from metier.sim.pace import pace_of
 
 _PARTS = 10
 """In so many parts a job tells how far a stage of it is, and looks whether it was cancelled."""
@@ -37,7 +38,7 @@ class LiveSite:
     """
 
     def __init__(self, fleet: Fleet, clock: RunningClock) -> None:
-        self._clock, self._pace = clock, measured_pace(fleet)
+        self._clock, self._pace = clock, pace_of(fleet)
         self._closing = threading.Event()
         self.datacentre = measured_datacentre(fleet, Agenda(VirtualClock(clock.now())))
         self.datacentre.clock = clock

@@ -7,18 +7,12 @@ simulation and `metier plan` expect the same.
 from metier.domain.fleet import Fleet
 from metier.domain.ids import ImageRef
 from metier.sim.clock import Agenda
-from metier.sim.controller import Pace
 from metier.sim.datacentre import DataCentre
-from metier.sim.pace import guest_boot_s, guest_boots_s, guest_stop_s, host_boot_s, pace_of
+from metier.sim.pace import guest_boot_s, guest_boots_s, guest_stop_s, host_boot_s
 from metier.sim.site import datacentre_of
 
 _ANY = ImageRef("", "")
 """No image is called so: what is expected of it is what is usual on the site."""
-
-
-def measured_pace(fleet: Fleet) -> Pace:
-    """Return how long calls take in that data centre."""
-    return pace_of(fleet)
 
 
 def measured_datacentre(fleet: Fleet, agenda: Agenda) -> DataCentre:

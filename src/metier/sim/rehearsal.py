@@ -11,8 +11,9 @@ from structlog.testing import capture_logs
 from metier.domain.errors import WrongUsage
 from metier.sim.compare import Comparison, compare
 from metier.sim.director import Console, Director, check
-from metier.sim.measured import measured_datacentre, measured_pace
+from metier.sim.measured import measured_datacentre
 from metier.sim.moved import moved
+from metier.sim.pace import pace_of
 from metier.sim.relay import Relay
 from metier.sim.replay import Replay, replay_of
 from metier.sim.scenario import BadScenario, Scenario, Step, Trouble
@@ -92,7 +93,7 @@ class Rehearsal:
             raise BadScenario([*troubles, *found])
         fleet = moved(site.fleet, times.start - site.exported)
         with _silence():
-            pace = measured_pace(fleet)
+            pace = pace_of(fleet)
             relay.simulation = Simulation(
                 fleet, times.start, pace=pace, seed=scenario.seed, build=measured_datacentre
             )

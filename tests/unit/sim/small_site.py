@@ -8,7 +8,8 @@ from typing import NamedTuple
 from metier.app import rehearsal
 from metier.domain.ids import TierId
 from metier.operations.export import document_lines
-from metier.sim.measured import measured_datacentre, measured_pace
+from metier.sim.measured import measured_datacentre
+from metier.sim.pace import pace_of
 from metier.sim.rehearsal import Rehearsal
 from metier.sim.sample import sample_site
 from metier.sim.scenario import read
@@ -33,7 +34,7 @@ class Exported(NamedTuple):
 def a_running_site(hosts: int = 3) -> Exported:
     """Return a site of which everything works, and its export of that moment."""
     fleet = sample_site(MORNING, hosts)
-    simulation = Simulation(fleet, MORNING, pace=measured_pace(fleet), build=measured_datacentre)
+    simulation = Simulation(fleet, MORNING, pace=pace_of(fleet), build=measured_datacentre)
     simulation.rest()
     return Exported(simulation, export_of(simulation))
 
