@@ -8,6 +8,7 @@ from metier.domain.hardware import Requirements
 from metier.domain.ids import ImageRef, NodeId, SlotId, TierId
 from metier.domain.image import CollectorSpec
 from metier.domain.node import Instance
+from metier.domain.personality import Personality
 
 
 class TierKind(StrEnum):
@@ -49,6 +50,23 @@ class SlotSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class Rollout:
+    """A change of image version under way on an active tier, slot by slot (R-UPDATE).
+
+    `Tier.image` is the new version; slots that are not in `moved` keep running `previous`.
+
+    Attributes:
+        moved: Numbers of the slots that are to run the new version, in the order they were moved.
+        paused: Why it does not go on; empty while it does.
+    """
+
+    previous: ImageRef
+    started: datetime
+    moved: tuple[int, ...] = ()
+    paused: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Tier:
     """What an operator wants of one tier.
 
@@ -64,6 +82,8 @@ class Tier:
         max_unhealthy_percent: R-STORM-1's brake.
         resumed_at: Failures before this moment no longer count for the brake.
         slots: Settings of slots that differ from the default, by number.
+        max_unavailable: Members that a roll-out may have down at a time, at least 1.
+        surge: Slots beyond the target, within the maximum, that a roll-out may fill meanwhile.
     """
 
     name: TierId
@@ -89,11 +109,21 @@ class Tier:
     max_unhealthy_percent: int = 40
     resumed_at: datetime | None = None
     slots: tuple[SlotSettings, ...] = ()
+    personality: Personality = Personality()
+    max_unavailable: int = 1
+    surge: int = 1
+    rollout: Rollout | None = None
     generation: int = 0
 
     def slot_settings(self, number: int) -> SlotSettings:
         """Return the settings of slot `number`, the defaults if none were given."""
         return next((s for s in self.slots if s.number == number), SlotSettings(number))
+
+    def image_for(self, number: int) -> ImageRef:
+        """Return the version that whichever node fills slot `number` is to run."""
+        if self.rollout is None or number in self.rollout.moved:
+            return self.image
+        return self.rollout.previous
 
     def hostname(self, number: int) -> str:
         """Return the host name that whichever node fills slot `number` carries."""

@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import ClassVar, Protocol, runtime_checkable
+from typing import BinaryIO, ClassVar, Protocol, runtime_checkable
 
 from metier.domain.hardware import Hardware
 from metier.domain.image import Machine, OfferedVm
@@ -34,6 +34,7 @@ class Capability(StrEnum):
     GUEST_ADDRESS = "guest-address"
     CONSOLE = "console"
     UEFI = "uefi"
+    CAPTURE = "capture"
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,18 +68,34 @@ class VmReport:
     strays: tuple[Stray, ...] = ()
 
 
+class DiskContent(Protocol):
+    """One disk of a published image version, as a plain qcow2 file without parent."""
+
+    @property
+    def size_bytes(self) -> int:
+        """Return the length of that file."""
+
+    def open(self) -> BinaryIO:
+        """Open it from its beginning; read through once, and closed, by the caller.
+
+        Raises:
+            OSError: It cannot be read.
+            Refusal: It is damaged; reading may raise both too.
+        """
+
+
 @dataclass(frozen=True, slots=True)
 class ImageSource:
-    """A published image version, as files that the driver may read.
+    """A published image version, as the driver may read it.
 
     Attributes:
         key: Unique and fit for a file name: `web@3` is `web-3`-like and stable.
-        folder: The version's folder in the image matrix; `machine.disks` name files in it.
+        disks: One for each of `machine.disks`.
     """
 
     key: str
-    folder: Path
     machine: Machine
+    disks: tuple[DiskContent, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,3 +202,55 @@ class Consoles(Protocol):
 
     def console(self, number: int, *, timeout_s: float) -> str:
         """Return a URL or command by which a person reaches the VM's console."""
+
+
+class Ended(StrEnum):
+    """How a VM that is off came to be off, as far as its host can tell."""
+
+    BY_GUEST = "by its guest"
+    CUT = "its power was cut"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class TakenDisks:
+    """The disks of a VM, copied.
+
+    Attributes:
+        instance: Id of the instance that they are.
+        files: One per disk, in the guest's order: qcow2 children of the image's disks, or whole disks in
+            any form that `drivers/formats` reads, as `are_children` says.  What they name as their
+            parent is not to be believed.
+    """
+
+    instance: str
+    files: tuple[Path, ...]
+    are_children: bool
+
+
+MakeRoom = Callable[[int], None]
+"""Called with a number of bytes before they are written; raises NoSpace."""
+
+
+@runtime_checkable
+class Capturing(Protocol):
+    """Announced by `Capability.CAPTURE`."""
+
+    def ended(self, number: int, *, timeout_s: float) -> Ended:
+        """Say how VM `number` came to be off.
+
+        Raises:
+            Refused: It is running, or there is none of Metier's.
+        """
+
+    def take_disks(
+        self, number: int, into: Path, make_room: MakeRoom, progress: Progress, *, timeout_s: float
+    ) -> TakenDisks:
+        """Copy what the disks of VM `number`, which is off, hold into the empty folder `into`.
+
+        Nothing on the host changes; holes stay holes.  What was written when it raises stays for the
+        caller to remove.
+
+        Raises:
+            Refused: The VM is running or was started meanwhile, has no instance on it, or is not owned.
+        """
