@@ -11,10 +11,11 @@ SETUP := tools/setup
 endif
 
 BIN := $(VENV)/bin
+FUZZ := .cache/fuzz-$(notdir $(VENV))
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check fmt e2e sim bless bench docs lock dist clean
+.PHONY: help setup demo test check fmt e2e sim fuzz bless bench docs lock dist clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z][a-z0-9]*:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -48,6 +49,13 @@ e2e: ## Run the tests that drive real virtual machines (ARGS=...)
 sim: ## Tell random stories of a simulated data centre until one ends badly, or one (SEED=... STEPS=..., STORY=NAME)
 	@$(SETUP) test
 	@$(BIN)/python -m tests.simulation $(if $(SEED),--seed $(SEED)) $(if $(STEPS),--steps $(STEPS)) $(if $(STORY),--story $(STORY)) $(ARGS)
+
+fuzz: ## Look for bytes that a reader of disks or archives cannot bear (TARGET=NAME SECONDS=60)
+	@$(SETUP) test
+	@$(FUZZ)/bin/python -c 'import atheris' 2>/dev/null \
+	  || { $(BIN)/python -m venv --clear $(FUZZ) && $(FUZZ)/bin/pip install -q atheris; } \
+	  || echo 'fuzz: going on without atheris, which could not be installed' >&2
+	@PYTHONPATH=src $(FUZZ)/bin/python -m tests.fuzz $(TARGET) $(if $(SECONDS),--seconds $(SECONDS)) $(ARGS)
 
 bless: ## Write the outcome of all scenarios anew; review the difference (ARGS=-k NAME)
 	@$(SETUP) test

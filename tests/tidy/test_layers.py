@@ -95,6 +95,8 @@ def own_folders(importer: str) -> tuple[str, ...]:
     parts = importer.split(".")
     if parts[0] != "drivers":
         return (parts[0],)
+    if parts[1:2] == ["formats"]:
+        return ("drivers.formats",)  # readers of one archive or disk are made of one another
     return (".".join(parts[:3]),) if len(parts) > 2 else ()
 
 

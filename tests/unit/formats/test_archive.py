@@ -8,6 +8,7 @@ import random
 import tarfile
 import threading
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -15,23 +16,33 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from metier.domain.errors import Refusal
-from metier.drivers.formats.api import Limits
-from metier.drivers.formats.archive import Contents, unpack
+from metier.drivers.formats.api import Limits, Part
+from metier.drivers.formats.archive import Contents, Unpacking, contents_of
 from metier.drivers.formats.archive.names import Names
 from metier.drivers.formats.archive.stream import ByteStream, in_background, inflated
 from metier.drivers.formats.archive.tar import tar_members
-from metier.drivers.formats.archive.unpack import Unpacking
 from tests.unit.matrix import archives
 from tests.unit.matrix.archives import MIB, member
 
 
 def unpacked(archive: Path, into: Path) -> Contents:
     into.mkdir()
-    return unpack(archive, Unpacking(into, Limits(), lambda _: True, lambda _: None, lambda *_: None))
+    return contents_of(archive, Unpacking(into, Limits(), lambda _: True, lambda _: None, lambda *_: None))
 
 
-def contents_of(found: Contents) -> dict[str, bytes]:
-    return {name: path.read_bytes() for name, path in found.files.items()}
+def bytes_of(part: Part) -> bytes:
+    with closing(part.open()) as window:
+        return window.read(part.size, 0)
+
+
+def all_of(found: Contents) -> dict[str, bytes]:
+    return {name: bytes_of(part) for name, part in found.files.items()}
+
+
+def digest_of(found: Contents) -> str:
+    with closing(found.proof) as proof:
+        proof.start()
+        return proof.result(lambda *_: None)
 
 
 FILES = {
@@ -51,12 +62,12 @@ def test_every_form_of_tar_is_read(tmp_path: Path, form: int, mode: str) -> None
     with tarfile.open(archive, mode, format=form) as tar:
         for name, data in files.items():
             tar.addfile(member(name, len(data)), io.BytesIO(data))
-    assert contents_of(unpacked(archive, tmp_path / "out")) == files
+    assert all_of(unpacked(archive, tmp_path / "out")) == files
 
 
 def test_holes_are_left_as_holes(tmp_path: Path) -> None:
     found = unpacked(archives.pack(tmp_path / "vm.tgz", FILES), tmp_path / "out")
-    assert found.files["holes.vmdk"].stat().st_blocks * 512 < 200_000
+    assert found.files["holes.vmdk"].path.stat().st_blocks * 512 < 200_000
 
 
 def test_gzip_in_several_parts_and_with_padding(tmp_path: Path) -> None:
@@ -66,34 +77,38 @@ def test_gzip_in_several_parts_and_with_padding(tmp_path: Path) -> None:
     archive.write_bytes(
         gzip.compress(whole[:half]) + gzip.compress(b"") + gzip.compress(whole[half:]) + bytes(999)
     )
-    assert contents_of(unpacked(archive, tmp_path / "out")) == FILES
+    assert all_of(unpacked(archive, tmp_path / "out")) == FILES
 
 
 def test_what_macos_adds_is_left_alone(tmp_path: Path) -> None:
     archive = archives.pack(
         tmp_path / "vm.tgz", {"._a.vmx": b"mac", "a.vmx": b"a", "a.vmx.lck/M1.lck": b"", "x/y/z.vmx": b""}
     )
-    assert contents_of(unpacked(archive, tmp_path / "out")).keys() == {"a.vmx", "M1.lck"}
+    assert all_of(unpacked(archive, tmp_path / "out")).keys() == {"a.vmx", "M1.lck"}
 
 
-def test_a_folder_is_copied_with_its_holes(tmp_path: Path) -> None:
+def test_a_folder_and_a_plain_tar_are_read_where_they_are(tmp_path: Path) -> None:
     folder = tmp_path / "vm"
     (folder / "caches").mkdir(parents=True)
-    for name, data in FILES.items():
-        (folder / name[-40:]).write_bytes(data)
-    with (folder / "flat.vmdk").open("wb") as file:
-        file.truncate(1 << 40)
+    files = {name[-40:]: data for name, data in FILES.items()}
+    for name, data in files.items():
+        (folder / name).write_bytes(data)
     found = unpacked(folder, tmp_path / "out")
-    assert found.files["flat.vmdk"].stat().st_size == 1 << 40
-    assert found.files["flat.vmdk"].stat().st_blocks == 0
-    del found.files["flat.vmdk"]
-    assert contents_of(found) == {name[-40:]: data for name, data in FILES.items()}
-    assert found.digest == ""
+    assert all_of(found) == files
+    assert found.left_out == ["caches"]
+    assert digest_of(found) == ""
+    in_tar = unpacked(archives.pack(tmp_path / "vm.tar", files, "w"), tmp_path / "out2")
+    assert all_of(in_tar) == files
+    assert {part.path for part in in_tar.files.values()} == {tmp_path / "vm.tar"}
+    assert [*(tmp_path / "out").iterdir(), *(tmp_path / "out2").iterdir()] == []
 
 
-def test_the_archive_s_own_digest_is_that_of_sha256sum(tmp_path: Path) -> None:
-    archive = archives.pack(tmp_path / "vm.tgz", FILES)
-    assert unpacked(archive, tmp_path / "out").digest == hashlib.sha256(archive.read_bytes()).hexdigest()
+@pytest.mark.parametrize("mode", ["w", "w:gz", "w:xz", "w:bz2"])
+def test_the_archive_s_own_digest_is_that_of_sha256sum(tmp_path: Path, mode: str) -> None:
+    archive = archives.pack(tmp_path / "vm.any", FILES, mode)
+    found = unpacked(archive, tmp_path / "out")
+    assert all_of(found) == FILES
+    assert digest_of(found) == hashlib.sha256(archive.read_bytes()).hexdigest()
 
 
 NAME_PARTS = st.lists(
@@ -220,4 +235,4 @@ def test_names_in_an_old_encoding_become_text_that_can_be_stored(tmp_path: Path)
     folder.mkdir()
     (folder / os.fsdecode(b"B\xfcro.vmdk")).write_bytes(b"x")
     for number, source in enumerate((tmp_path / "vm.tar", folder)):
-        assert contents_of(unpacked(source, tmp_path / f"out{number}")) == {"B\u00fcro.vmdk": b"x"}
+        assert all_of(unpacked(source, tmp_path / f"out{number}")) == {"B\u00fcro.vmdk": b"x"}

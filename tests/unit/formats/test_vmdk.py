@@ -11,7 +11,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from metier.domain.errors import Refusal
-from metier.drivers.formats.api import BLOCK_BYTES, Limits
+from metier.drivers.formats.api import BLOCK_BYTES, Limits, Part
 from metier.drivers.formats.vmdk import VmdkDisk, open_disk
 from metier.drivers.formats.vmdk.descriptor import parse_descriptor
 from tests.unit.matrix import archives
@@ -19,7 +19,17 @@ from tests.unit.matrix.archives import MIB, SUBFORMATS
 
 
 def opened(folder: Path, name: str = "disk.vmdk") -> VmdkDisk:
-    return open_disk(name, {path.name: path for path in folder.iterdir()}, Limits())
+    return open_disk(name, {path.name: Part.whole(path) for path in folder.iterdir()}, Limits())
+
+
+def opened_in_archive(folder: Path, name: str = "disk.vmdk") -> VmdkDisk:
+    """Open a disk whose files lie one behind the other in a larger file."""
+    parts = {}
+    with (folder / "archive").open("wb") as archive:
+        for path in sorted(folder.glob("*.vmdk")):
+            archive.write(b"\xff" * 512)
+            parts[path.name] = Part(folder / "archive", archive.tell(), archive.write(path.read_bytes()))
+    return open_disk(name, parts, Limits())
 
 
 def content(disk: VmdkDisk) -> bytes:
@@ -41,16 +51,14 @@ def content_by_qemu(folder: Path, name: str = "disk.vmdk") -> bytes:
 
 
 def content_by_qemu_through_our_words(folder: Path, disk: VmdkDisk) -> bytes:
-    """Return what QEMU reads when it is given the descriptor of our own writing."""
-    (folder / "canonical").write_bytes(disk.descriptor_for_qemu())
-    source = {
-        "driver": "vmdk",
-        "backing": None,
-        "file": {"driver": "file", "filename": str(folder / "canonical")},
-    }
-    raw = folder / "canonical.raw"
-    subprocess.run(["qemu-img", "convert", "-O", "raw", "json:" + json.dumps(source), raw], check=True)
-    return raw.read_bytes()
+    """Return what QEMU reads when it is told by us which open files to read, and how."""
+    view = disk.qemu()
+    raw = folder / "qemu.raw"
+    command = ["qemu-img", "convert", "-O", "raw", "json:" + json.dumps(view.node), raw]
+    subprocess.run(command, check=True, pass_fds=view.descriptors)
+    found = raw.read_bytes()
+    raw.unlink()
+    return found
 
 
 @pytest.mark.parametrize("subformat", SUBFORMATS)
@@ -59,6 +67,9 @@ def test_our_reader_and_qemu_agree(tmp_path: Path, subformat: str, size: int) ->
     wanted = archives.raw_content(size, seed=size)
     archives.write_vmdk(tmp_path, wanted, subformat)
     with closing(opened(tmp_path)) as disk:
+        assert content(disk) == wanted
+        assert content_by_qemu_through_our_words(tmp_path, disk) == wanted
+    with closing(opened_in_archive(tmp_path)) as disk:
         assert content(disk) == wanted
         assert content_by_qemu_through_our_words(tmp_path, disk) == wanted
 
@@ -94,6 +105,9 @@ def test_extents_of_any_grain_and_a_tail_of_any_length(tmp_path: Path, grain: in
         assert len(found) == 512 * sum(sizes)
         assert found == content_by_qemu(tmp_path)
         assert found == content_by_qemu_through_our_words(tmp_path, disk)
+    with closing(opened_in_archive(tmp_path)) as disk:
+        assert content(disk) == found
+        assert content_by_qemu_through_our_words(tmp_path, disk) == found
 
 
 def test_extents_that_qemu_would_misread_are_refused(tmp_path: Path) -> None:

@@ -5,15 +5,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from metier.domain.errors import Refusal
-from metier.drivers.formats.vmx import VmxMachine, machine_of, parse_vmx
+from metier.drivers.formats.machine import MachineFound
+from metier.drivers.formats.vmx import machine_of, parse_vmx
 from tests.unit.matrix.archives import vmx_text
 
 
-def machine(text: str) -> VmxMachine:
+def machine(text: str) -> MachineFound:
     return machine_of(parse_vmx(text.encode(), "web.vmx"))
 
 
-def with_disk(**settings: str) -> VmxMachine:
+def with_disk(**settings: str) -> MachineFound:
     return machine(vmx_text("disk.vmdk", **settings))
 
 
@@ -128,7 +129,7 @@ def test_scsi_controllers(controller: str, model: str, remark: str) -> None:
     assert remark in " ".join(found.remarks)
 
 
-def disks(*slots: str, extra: str = "") -> VmxMachine:
+def disks(*slots: str, extra: str = "") -> MachineFound:
     lines = [
         f'{slot}.present = "TRUE"\n{slot}.fileName = "{slot.replace(":", "-")}.vmdk"\n' for slot in slots
     ]

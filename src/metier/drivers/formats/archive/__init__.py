@@ -1,5 +1,6 @@
-"""Unpacks archives and folders that come from outside, and takes nothing from them but plain files."""
+"""Looks into archives and folders that come from outside, and takes nothing from them but plain files."""
 
-from metier.drivers.formats.archive.unpack import Contents, unpack
+from metier.drivers.formats.archive.contents import Contents, Unpacking, contents_of, is_archive
+from metier.drivers.formats.archive.proof import Proof
 
-__all__ = ["Contents", "unpack"]
+__all__ = ["Contents", "Proof", "Unpacking", "contents_of", "is_archive"]

@@ -1,10 +1,22 @@
 """Writes files with holes where there is nothing but zeros."""
 
-import errno
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable
+from pathlib import Path
 
-from metier.drivers.formats.api import BLOCK_BYTES, ZERO_BLOCK
+from metier.drivers.formats.api import BLOCK_BYTES, ZERO_BLOCK, Part
+
+
+def written(pieces: Iterable[bytes], path: Path, tell: Callable[[int], None]) -> Part:
+    """Write a new file, leaving holes where whole blocks are zero; `tell` gets how far it is."""
+    with path.open("xb", buffering=0) as file:
+        at = 0
+        for piece in pieces:
+            write_sparsely(file.fileno(), piece, at)
+            at += len(piece)
+            tell(at)
+        file.truncate(at)
+    return Part(path, 0, at)
 
 
 def write_sparsely(descriptor: int, piece: bytes, at: int) -> None:
@@ -19,23 +31,8 @@ def write_sparsely(descriptor: int, piece: bytes, at: int) -> None:
     _write_all(descriptor, piece[start:] if start else piece, at + start)
 
 
-def data_ranges(descriptor: int, size: int) -> Iterator[tuple[int, int]]:
-    """Yield begin and end of the parts of a file that are no holes, as far as its file system can tell."""
-    at = 0
-    while at < size:
-        try:
-            begin = os.lseek(descriptor, at, os.SEEK_DATA)
-            end = os.lseek(descriptor, begin, os.SEEK_HOLE)
-        except OSError as error:
-            if error.errno == errno.ENXIO:
-                return  # nothing but a hole is left
-            begin, end = at, size
-        yield begin, min(end, size)
-        at = end
-
-
 def _write_all(descriptor: int, data: bytes, at: int) -> None:
     view = memoryview(data)
     while view:
-        written = os.pwrite(descriptor, view, at)
-        view, at = view[written:], at + written
+        written_bytes = os.pwrite(descriptor, view, at)
+        view, at = view[written_bytes:], at + written_bytes

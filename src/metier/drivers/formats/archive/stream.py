@@ -1,14 +1,17 @@
 """Archive bytes as a stream: read, hashed and inflated in threads of their own, in bounded memory."""
 
+import bz2
 import contextlib
 import hashlib
+import lzma
 import queue
 import threading
 import zlib
 from collections.abc import Callable, Iterator
-from typing import BinaryIO
+from typing import Protocol
 
 from metier.domain.errors import Refusal
+from metier.drivers.formats.api import Window
 
 CHUNK_BYTES = 256 * 1024
 
@@ -17,12 +20,22 @@ _AHEAD = 8
 
 _GZIP = 16 + zlib.MAX_WBITS
 
+# What `xz -9` needs, twice; a file can ask for 4 GiB.
+_XZ_MEMORY_BYTES = 128 << 20
 
-def raw_chunks(file: BinaryIO, digest: "hashlib._Hash", on_read: Callable[[int], None]) -> Iterator[bytes]:
+_PACK_AGAIN = "copy or make the archive again"
+
+
+def raw_chunks(
+    window: Window, on_read: Callable[[int], None], digest: "hashlib._Hash | None" = None
+) -> Iterator[bytes]:
     """Yield a file's bytes, feeding `digest`; `on_read` gets the size of each chunk."""
-    while chunk := file.read(CHUNK_BYTES):
-        digest.update(chunk)
+    at = 0
+    while chunk := window.read(CHUNK_BYTES, at):
+        if digest is not None:
+            digest.update(chunk)
         on_read(len(chunk))
+        at += len(chunk)
         yield chunk
 
 
@@ -45,9 +58,7 @@ def inflated(chunks: Iterator[bytes], name: str) -> Iterator[bytes]:
             try:
                 piece = engine.decompress(data, CHUNK_BYTES)
             except zlib.error as error:
-                raise Refusal(
-                    f"cannot read {name}: its gzip data is damaged", remedy="copy or make the archive again"
-                ) from error
+                raise Refusal(f"cannot read {name}: its gzip data is damaged", remedy=_PACK_AGAIN) from error
             data = engine.unused_data if engine.eof else engine.unconsumed_tail
             if piece:
                 yield piece
@@ -55,11 +66,75 @@ def inflated(chunks: Iterator[bytes], name: str) -> Iterator[bytes]:
         raise truncated(name, "its gzip data ends too early")
 
 
+class _Engine(Protocol):
+    """What bz2 and lzma have in common."""
+
+    @property
+    def eof(self) -> bool: ...
+
+    @property
+    def needs_input(self) -> bool: ...
+
+    @property
+    def unused_data(self) -> bytes: ...
+
+    def decompress(self, data: bytes, max_length: int) -> bytes: ...
+
+
+def from_bzip2(chunks: Iterator[bytes], name: str) -> Iterator[bytes]:
+    """Yield what bzip2 `chunks` unpack to; as `inflated`."""
+    return _decompressed(chunks, name, "bzip2", bz2.BZ2Decompressor)
+
+
+def from_xz(chunks: Iterator[bytes], name: str) -> Iterator[bytes]:
+    """Yield what xz `chunks` unpack to, within 128 MiB of memory; as `inflated`."""
+    return _decompressed(chunks, name, "xz", lambda: lzma.LZMADecompressor(lzma.FORMAT_XZ, _XZ_MEMORY_BYTES))
+
+
+def _decompressed(
+    chunks: Iterator[bytes], name: str, kind: str, make: Callable[[], _Engine]
+) -> Iterator[bytes]:
+    engine = make()
+    for chunk in chunks:
+        data = chunk
+        while data or not (engine.eof or engine.needs_input):
+            if engine.eof:
+                data = data.lstrip(b"\0")  # as for gzip
+                if not data:
+                    break
+                engine = make()
+            try:
+                piece = engine.decompress(data, CHUNK_BYTES)
+            except (OSError, lzma.LZMAError, ValueError, EOFError) as error:
+                raise Refusal(
+                    f"cannot read {name}: its {kind} data is damaged", remedy=_PACK_AGAIN
+                ) from error
+            data = engine.unused_data if engine.eof else b""
+            if piece:
+                yield piece
+    if not engine.eof:
+        raise truncated(name, f"its {kind} data ends too early")
+
+
+def peeked(chunks: Iterator[bytes], size: int) -> tuple[bytes, Iterator[bytes]]:
+    """Return the first `size` bytes, fewer at the end, and chunks that begin with them again."""
+    first = b""
+    for chunk in chunks:
+        first += chunk
+        if len(first) >= size:
+            break
+    return first[:size], _with_first(first, chunks)
+
+
+def _with_first(first: bytes, chunks: Iterator[bytes]) -> Iterator[bytes]:
+    if first:
+        yield first
+    yield from chunks
+
+
 def truncated(name: str, how: str) -> Refusal:
     """Return the refusal of an archive that lacks its end."""
-    return Refusal(
-        f"cannot read {name}: {how}, so part of it is missing", remedy="copy or make the archive again"
-    )
+    return Refusal(f"cannot read {name}: {how}, so part of it is missing", remedy=_PACK_AGAIN)
 
 
 @contextlib.contextmanager
@@ -125,6 +200,12 @@ class ByteStream:
             size -= len(piece)
             yield piece
 
+    def rest(self) -> Iterator[bytes]:
+        """Yield all that is left."""
+        while not self.at_end():
+            piece, self._at = self._held[self._at :], len(self._held)
+            yield piece
+
     def at_end(self) -> bool:
         """Tell whether nothing is left."""
         return self._at == len(self._held) and not self._refill()
@@ -146,3 +227,34 @@ class ByteStream:
             most = f"more than {self._limit_bytes} bytes, which is the limit"
             raise Refusal(f"cannot read {self._name}: it unpacks to {most}")
         return bool(self._held)
+
+
+class PlacedStream:
+    """Reads an archive where it lies: as `ByteStream`, but what nobody wants to see is not read."""
+
+    def __init__(self, window: Window, name: str) -> None:
+        self.at = 0
+        self._window = window
+        self._name = name
+
+    def take(self, size: int, what: str) -> bytes:
+        """Return the next `size` bytes; raises Refusal when they end within `what`."""
+        data = self._window.read(size, self.at)
+        if len(data) < size:
+            raise truncated(self._name, f"it ends within {what}")
+        self.at += size
+        return data
+
+    def skip(self, size: int, what: str) -> None:
+        """Leave out the next `size` bytes; raises Refusal when they end within `what`."""
+        if size > self._window.size_bytes - self.at:
+            raise truncated(self._name, f"it ends within {what}")
+        self.at += size
+
+    def at_end(self) -> bool:
+        """Tell whether nothing is left."""
+        return self.at >= self._window.size_bytes
+
+    def drain(self, most_bytes: int) -> bool:
+        """Tell whether at most `most_bytes` are left."""
+        return self._window.size_bytes - self.at <= most_bytes

@@ -1,11 +1,11 @@
 """Tar headers, read one by one from a stream: names and sizes, and nothing that allocates by their word."""
 
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from metier.domain.errors import Refusal
 from metier.drivers.formats.api import readable
-from metier.drivers.formats.archive.stream import ByteStream, truncated
+from metier.drivers.formats.archive.stream import truncated
 
 RECORD_BYTES = 512
 
@@ -27,6 +27,16 @@ _REFUSED = {
 }
 
 
+class Source(Protocol):
+    """Where the headers come from: `ByteStream` or `PlacedStream`."""
+
+    def take(self, size: int, what: str) -> bytes: ...
+
+    def at_end(self) -> bool: ...
+
+    def drain(self, most_bytes: int) -> bool: ...
+
+
 class TarMember(NamedTuple):
     """A regular file or folder in a tar archive; its data must be read before the next one is asked for."""
 
@@ -35,8 +45,8 @@ class TarMember(NamedTuple):
     is_folder: bool
 
 
-def tar_members(stream: ByteStream, archive: str, most_members: int) -> Iterator[TarMember]:
-    """Yield the members; the caller reads `size` bytes from `stream` after each, the padding is skipped here.
+def tar_members(stream: Source, archive: str, most_members: int) -> Iterator[TarMember]:
+    """Yield the members; the caller reads or skips `size` bytes after each, the padding is skipped here.
 
     Raises:
         Refusal: Damaged, cut short, too many members, or one that is neither file nor folder.
@@ -77,7 +87,12 @@ def looks_like_tar(first: bytes) -> bool:
     return len(first) >= RECORD_BYTES and _checksum_holds(first[:RECORD_BYTES])
 
 
-def _next_header(stream: ByteStream, archive: str) -> bytes | None:
+def first_name(first: bytes) -> str:
+    """Return the name in the first header of a tar archive that begins with `first`."""
+    return _plain_name(first[:RECORD_BYTES])
+
+
+def _next_header(stream: Source, archive: str) -> bytes | None:
     if stream.at_end():
         raise truncated(archive, "it has no end mark")
     header = stream.take(RECORD_BYTES, "a header")
@@ -125,7 +140,7 @@ def _plain_name(header: bytes) -> str:
     return readable(name)
 
 
-def _extension(stream: ByteStream, kind: bytes, size: int, archive: str) -> dict[str, str]:
+def _extension(stream: Source, kind: bytes, size: int, archive: str) -> dict[str, str]:
     if size > _EXTENSION_BYTES:
         raise Refusal(
             f"cannot read {archive}: an extension header claims {size} bytes, the limit is {_EXTENSION_BYTES}"
@@ -169,7 +184,7 @@ def _refuse_kind(kind: bytes, name: str, archive: str) -> None:
     raise Refusal(f"cannot take {archive}: its member {name!r} is {what}", remedy=remedy)
 
 
-def _skip_padding(stream: ByteStream, size: int, name: str) -> None:
+def _skip_padding(stream: Source, size: int, name: str) -> None:
     padding = -size % RECORD_BYTES
     if padding:
         stream.take(padding, repr(name))

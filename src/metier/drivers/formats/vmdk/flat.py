@@ -1,22 +1,20 @@
 """Flat extents: guest data as it is."""
 
-import errno
-import os
 from collections.abc import Callable
 
 from metier.domain.errors import Refusal
-from metier.drivers.formats.api import BLOCK_BYTES
+from metier.drivers.formats.api import BLOCK_BYTES, Window
 
 
 class FlatExtent:
     """The content of a flat extent: `size` bytes of a file from `offset` on."""
 
-    def __init__(self, descriptor: int, file: str, offset: int, size: int) -> None:
+    def __init__(self, window: Window, file: str, offset: int, size: int) -> None:
         self.size_bytes = size
-        self._descriptor = descriptor
+        self._window = window
         self._file = file
         self._offset = offset
-        found = os.fstat(descriptor).st_size
+        found = window.size_bytes
         if found < offset + size:
             raise Refusal(
                 f"cannot read {file}: it has {found} bytes, and its descriptor says {offset + size}",
@@ -27,7 +25,7 @@ class FlatExtent:
         """Return the room that the data takes in whole blocks; `advance` gets guest bytes gone through."""
         total = at = 0
         while (begin := self.next_data(at)) < self.size_bytes:
-            end = self._seek(begin, os.SEEK_HOLE)
+            end = min(self._window.next_hole(self._offset + begin) - self._offset, self.size_bytes)
             total += end - begin + 2 * BLOCK_BYTES
             advance(end - at)
             at = end
@@ -36,20 +34,11 @@ class FlatExtent:
 
     def next_data(self, at: int) -> int:
         """Return the first place from `at` on that is not in a hole."""
-        return self._seek(at, os.SEEK_DATA)
+        return min(self._window.next_data(self._offset + at) - self._offset, self.size_bytes)
 
     def read(self, at: int, size: int) -> bytes | None:
         """Return the bytes from `at` on, which must lie within the extent."""
-        data = os.pread(self._descriptor, size, self._offset + at)
+        data = self._window.read(size, self._offset + at)
         if len(data) < size:
             raise Refusal(f"cannot read {self._file}: it became shorter while it was read")
         return data
-
-    def _seek(self, at: int, whence: int) -> int:
-        try:
-            found = os.lseek(self._descriptor, self._offset + at, whence) - self._offset
-        except OSError as error:
-            if error.errno == errno.ENXIO:
-                return self.size_bytes  # nothing but a hole is left
-            found = at if whence == os.SEEK_DATA else self.size_bytes  # a file system that cannot tell
-        return min(found, self.size_bytes)

@@ -1,6 +1,5 @@
 """Sparse extents: the header, the tables of grains, and the grains, deflated or not."""
 
-import os
 import struct
 import sys
 import zlib
@@ -10,7 +9,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from metier.domain.errors import Refusal
-from metier.drivers.formats.api import BLOCK_BYTES
+from metier.drivers.formats.api import BLOCK_BYTES, Window
 from metier.drivers.formats.vmdk.descriptor import SECTOR_BYTES
 
 MAGIC = b"KDMV"
@@ -58,18 +57,18 @@ class Header:
         return -(-self.grains // _ENTRIES)
 
 
-def read_header(descriptor: int, file: str, size: int) -> Header:
+def read_header(window: Window, file: str) -> Header:
     """Read the header of a sparse extent, and its copy at the end where that is the valid one.
 
     Raises:
         Refusal: Damaged or cut short, or of a form that does not exist.
     """
-    first = _header(os.pread(descriptor, HEADER_BYTES, 0), file)
+    first = _header(window.read(HEADER_BYTES, 0), file)
     if first is not None:
         return first
     # A streamed disk knows its directory only when all is written: the footer precedes the end marker.
-    at = size - 2 * SECTOR_BYTES
-    footer = _header(os.pread(descriptor, HEADER_BYTES, at), file) if at >= HEADER_BYTES else None
+    at = window.size_bytes - 2 * SECTOR_BYTES
+    footer = _header(window.read(HEADER_BYTES, at), file) if at >= HEADER_BYTES else None
     if footer is None:
         raise Refusal(
             f"cannot read {file}: it lacks its end, where a streamed disk keeps its directory",
@@ -125,13 +124,13 @@ def _objection(version: int, sectors: int, grain: int, entries: int, method: int
 class SparseExtent:
     """The content of a sparse extent."""
 
-    def __init__(self, descriptor: int, header: Header, file: str, size: int) -> None:
+    def __init__(self, window: Window, header: Header, file: str) -> None:
         self.name = file
         self.size_bytes = header.sectors * SECTOR_BYTES
         self.grain_bytes = header.grain_bytes
-        self._descriptor = descriptor
+        self._window = window
         self._header = header
-        self._file_bytes = size
+        self._file_bytes = window.size_bytes
         self._directory = self._words(header.directory_at, header.tables, "its directory")
         # Neighbours are asked for one after the other; a table spans 32 MiB of guest data.
         self._table: Callable[[int], array[int]] = lru_cache(maxsize=64)(self._read_table)
@@ -195,7 +194,7 @@ class SparseExtent:
         return self._plain(number, sector * SECTOR_BYTES)
 
     def _plain(self, number: int, at: int) -> bytes:
-        data = os.pread(self._descriptor, self.grain_bytes, at)
+        data = self._window.read(self.grain_bytes, at)
         if len(data) < self.grain_bytes:
             # The last grain may end with the disk.
             wanted = min(self.grain_bytes, self.size_bytes - number * self.grain_bytes)
@@ -205,7 +204,7 @@ class SparseExtent:
         return data
 
     def _inflated(self, number: int, at: int) -> bytes:
-        head = os.pread(self._descriptor, _MARKER.size + _GUESS_BYTES, at)
+        head = self._window.read(_MARKER.size + _GUESS_BYTES, at)
         if len(head) < _MARKER.size:
             raise self._cut_short(f"within the data at {number * self.grain_bytes}")
         sector, size = _MARKER.unpack_from(head)
@@ -216,7 +215,7 @@ class SparseExtent:
             raise self._damaged(number)
         end = _MARKER.size + size
         if len(head) < end:
-            head += os.pread(self._descriptor, end - len(head), at + len(head))
+            head += self._window.read(end - len(head), at + len(head))
         if len(head) < end:
             raise self._cut_short(f"within the data at {number * self.grain_bytes}")
         engine = zlib.decompressobj()
@@ -236,7 +235,7 @@ class SparseExtent:
         # Checked before anything is allocated by the word of the header.
         if at + 4 * count > self._file_bytes:
             raise self._cut_short(f"before {what}")
-        words = array("I", os.pread(self._descriptor, 4 * count, at))
+        words = array("I", self._window.read(4 * count, at))
         if sys.byteorder == "big":
             words.byteswap()
         if len(words) < count:

@@ -2,9 +2,9 @@
 
 import re
 from collections.abc import Iterator
-from typing import NamedTuple
 
 from metier.domain.errors import Refusal
+from metier.drivers.formats.machine import BUS_LOGIC, LSI_LOGIC, DiskFound, Model, unknown_controller
 from metier.drivers.formats.vmx.settings import Settings
 
 _SLOT = re.compile(r"(?P<slot>(?P<bus>scsi|sata|nvme|ide)(?P<controller>[0-9]):(?P<unit>[0-9]{1,3}))\.[a-z]+")
@@ -13,45 +13,16 @@ _SLOT = re.compile(r"(?P<slot>(?P<bus>scsi|sata|nvme|ide)(?P<controller>[0-9]):(
 _BUS_ORDER = ("scsi", "sata", "nvme", "ide")
 
 
-class VmxDisk(NamedTuple):
-    """One hard disk.
-
-    Attributes:
-        slot: As VMware names it: `scsi0:0`.
-        file: Bare name of its `.vmdk`.
-        bus: As libvirt names it.
-        controller: Model of the SCSI controller as libvirt names it; empty on other buses.
-    """
-
-    slot: str
-    file: str
-    bus: str
-    controller: str
-
-
-class _Controller(NamedTuple):
-    model: str
-    remark: str = ""
-
-
-# QEMU's LSI Logic is not VMware's: Linux has the driver (sym53c8xx), its start-up image may lack it.
-_LSI_LOGIC = _Controller(
-    "lsilogic",
-    "is an LSI Logic 53C1030; hosts offer a 53C895A in its place, for which the guest needs a driver",
-)
-
 _CONTROLLERS = {
-    "": _LSI_LOGIC,
-    "lsilogic": _LSI_LOGIC,
-    "lsisas1068": _Controller("lsisas1068"),
-    "pvscsi": _Controller("vmpvscsi"),
-    "buslogic": _Controller(
-        "lsilogic", "is a BusLogic controller, which no host offers; an LSI Logic 53C895A takes its place"
-    ),
+    "": LSI_LOGIC,
+    "lsilogic": LSI_LOGIC,
+    "lsisas1068": Model("lsisas1068"),
+    "pvscsi": Model("vmpvscsi"),
+    "buslogic": BUS_LOGIC,
 }
 
 
-def disks_of(settings: Settings, remarks: list[str]) -> Iterator[VmxDisk]:
+def disks_of(settings: Settings, remarks: list[str]) -> Iterator[DiskFound]:
     """Yield the hard disks in the order in which the guest boots from them; adds to `remarks`.
 
     CD-ROM and floppy drives are left out without a word.
@@ -70,7 +41,7 @@ def disks_of(settings: Settings, remarks: list[str]) -> Iterator[VmxDisk]:
             )
         found[file.lower()] = slot
         bus, controller = _attachment(settings, slot, remarks)
-        yield VmxDisk(slot, file, bus, controller)
+        yield DiskFound(slot, file, bus, controller)
     if not found:
         raise Refusal(f"cannot use {settings.file}: it gives the VM no hard disk")
 
@@ -125,11 +96,7 @@ def _attachment(settings: Settings, slot: str, remarks: list[str]) -> tuple[str,
     if not name.startswith("scsi"):
         return name[:-1], ""
     word = settings.text(f"{name}.virtualDev").strip().lower()
-    controller = _CONTROLLERS.get(word)
-    if controller is None:
-        controller = _Controller(
-            "lsilogic", f"is of the unknown model {word[:40]!r}; an LSI Logic 53C895A takes its place"
-        )
+    controller = _CONTROLLERS.get(word) or unknown_controller(word)
     remark = f"{name} {controller.remark}"
     if controller.remark and remark not in remarks:
         remarks.append(remark)

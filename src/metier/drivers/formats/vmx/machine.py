@@ -2,39 +2,36 @@
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import NamedTuple
 
 from metier.domain.errors import Refusal
-from metier.drivers.formats.vmx.disks import VmxDisk, disks_of
+from metier.drivers.formats.machine import (
+    FLEXIBLE,
+    MOST_CPUS,
+    MOST_MEMORY_MIB,
+    SRIOV,
+    VMXNET,
+    VMXNET2,
+    MachineFound,
+    Model,
+    bounded,
+    unknown_nic,
+)
+from metier.drivers.formats.vmx.disks import disks_of
 from metier.drivers.formats.vmx.settings import Settings
-
-# vSphere's largest VM, with room: what is above is a slip of the pen.
-_MOST_MEMORY_MIB = 64 * 1024 * 1024
-_MOST_CPUS = 4096
-
-# What a person reads; a file made to annoy could earn thousands.
-_MOST_REMARKS = 40
 
 _NIC = re.compile(r"ethernet(?P<number>[0-9]{1,2})\.present")
 _DEVICE = re.compile(r"(?P<device>[a-z0-9_.:]+)\.present")
 
 
-class _Nic(NamedTuple):
-    model: str
-    remark: str = ""
-
-
 _NICS = {
-    "e1000": _Nic("e1000"),
-    "e1000e": _Nic("e1000e"),
-    "vmxnet3": _Nic("vmxnet3"),
-    "vlance": _Nic("pcnet"),
-    # These two change from a vlance into themselves under VMware's driver; without it they stay a vlance.
-    "flexible": _Nic("pcnet", "runs as the AMD PCnet card it falls back to"),
-    "vmxnet": _Nic("pcnet", "is VMware's vmxnet, offered as the AMD PCnet card it falls back to"),
-    "vmxnet2": _Nic("e1000", "is VMware's vmxnet2, offered as an Intel e1000"),
-    "sriov": _Nic("e1000e", "is a passed-through card, offered as an Intel e1000e"),
+    "e1000": Model("e1000"),
+    "e1000e": Model("e1000e"),
+    "vmxnet3": Model("vmxnet3"),
+    "vlance": Model("pcnet"),
+    "flexible": FLEXIBLE,
+    "vmxnet": VMXNET,
+    "vmxnet2": VMXNET2,
+    "sriov": SRIOV,
 }
 
 _ENCRYPTED = ("encryption.keySafe", "encryption.data", "encryptedVM.guid", "dataFileKey")
@@ -56,25 +53,7 @@ _QUIET_SETTINGS = re.compile(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class VmxMachine:
-    """The machine that a `.vmx` file describes, in libvirt's words.
-
-    Attributes:
-        memory_mib: 0 where the file says nothing; likewise `cpus`.
-        remarks: What cannot be honoured, one sentence each.
-    """
-
-    disks: tuple[VmxDisk, ...]
-    firmware: str
-    nic_models: tuple[str, ...]
-    memory_mib: int
-    cpus: int
-    guest_os: str
-    remarks: tuple[str, ...]
-
-
-def machine_of(settings: Settings) -> VmxMachine:
+def machine_of(settings: Settings) -> MachineFound:
     """Read the machine out of a `.vmx` file's settings.
 
     Raises:
@@ -86,32 +65,24 @@ def machine_of(settings: Settings) -> VmxMachine:
     nics = tuple(_nics(settings, remarks))
     firmware = "uefi" if settings.text("firmware", "bios").strip().lower() == "efi" else "bios"
     remarks += _remarks(settings, firmware)
-    return VmxMachine(
+    return MachineFound(
         disks=disks,
         firmware=firmware,
         nic_models=nics,
-        memory_mib=settings.number("memsize", _MOST_MEMORY_MIB),
-        cpus=settings.number("numvcpus", _MOST_CPUS),
+        memory_mib=settings.number("memsize", MOST_MEMORY_MIB),
+        cpus=settings.number("numvcpus", MOST_CPUS),
         guest_os=settings.text("guestOS")[:128],
-        remarks=_bounded([*remarks, *_left_over(settings)]),
+        remarks=bounded([*remarks, *_left_over(settings)]),
     )
-
-
-def _bounded(remarks: list[str]) -> tuple[str, ...]:
-    rest = len(remarks) - _MOST_REMARKS
-    return (*remarks[:_MOST_REMARKS], *([f"and {rest} remarks more"] if rest > 0 else ()))
 
 
 def _refuse_strangers(settings: Settings) -> None:
     if settings.text("guestOS").lower().startswith("xen"):
         raise Refusal(
             f"cannot import {settings.file}: it is a Xen guest image, and -r takes VMware VMs only",
-            remedy="a Xen guest comes in by cccapture on an image host, which this version does not have",
+            remedy="export it as an .xva, and take that in: metier image import NAME --file X.xva",
         )
-    if any(
-        settings.text(key)
-        for key in ("encryption.keySafe", "encryption.data", "encryptedVM.guid", "dataFileKey")
-    ):
+    if any(settings.text(key) for key in _ENCRYPTED):
         raise Refusal(
             f"cannot import {settings.file}: the VM is encrypted",
             remedy="remove the encryption in VMware (Settings, Options, Access Control), then pack it again",
@@ -134,12 +105,12 @@ def _nics(settings: Settings, remarks: list[str]) -> Iterator[str]:
         yield nic.model
 
 
-def _nic(settings: Settings, name: str) -> _Nic:
+def _nic(settings: Settings, name: str) -> Model:
     word = settings.text(f"{name}.virtualDev").strip().lower()
     if not word:
         # VMware's own default: a PCnet card for the guests of its day, an e1000 for 64-bit ones.
-        return _Nic("e1000" if "64" in settings.text("guestOS") else "pcnet")
-    return _NICS.get(word, _Nic("e1000", f"is of the unknown model {word[:40]!r}, offered as an Intel e1000"))
+        return Model("e1000" if "64" in settings.text("guestOS") else "pcnet")
+    return _NICS.get(word) or unknown_nic(word)
 
 
 def _remarks(settings: Settings, firmware: str) -> Iterator[str]:

@@ -1,0 +1,46 @@
+"""Compressed clusters: never more bytes out of one than a cluster has."""
+
+import importlib
+import io
+import zlib
+from collections.abc import Callable
+from typing import Any
+
+Inflate = Callable[[bytes, int], bytes | None]
+"""Given the compressed bytes, which may be followed by others, and the size of a cluster; None if damaged."""
+
+# A cluster has at most 2 MiB, so nobody needs to look back further.
+_WINDOW_BYTES = 8 << 20
+
+
+def inflater(kind: str) -> Inflate | None:
+    """Return what inflates clusters of a kind, `zlib` or `zstd`; None if this machine lacks it."""
+    if kind == "zlib":
+        return _inflate_zlib
+    try:
+        zstandard = importlib.import_module("zstandard")
+    except ImportError:
+        return None
+    return _zstd(zstandard)
+
+
+def _inflate_zlib(data: bytes, size: int) -> bytes | None:
+    try:
+        # The window of 4 KiB is what the format prescribes.
+        found = zlib.decompressobj(-12).decompress(data, size)
+    except zlib.error:
+        return None
+    return found if len(found) == size else None
+
+
+def _zstd(zstandard: Any) -> Inflate:
+    def inflate(data: bytes, size: int) -> bytes | None:
+        try:
+            engine = zstandard.ZstdDecompressor(max_window_size=_WINDOW_BYTES)
+            with engine.stream_reader(io.BytesIO(data)) as reader:
+                found: bytes = reader.read(size)
+        except zstandard.ZstdError:
+            return None
+        return found if len(found) == size else None
+
+    return inflate
