@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 NAMES = (
-    *("planner", "simulation", "replacement", "store", "cli_start", "api_list", "import_image"),
+    *("planner", "simulation", "replacement", "store", "cli_start", "api_list", "images"),
     "allocator",
 )
 

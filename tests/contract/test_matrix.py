@@ -1,12 +1,13 @@
 """The contract of the image matrix, over a folder and over the simulated one."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from metier.domain.ids import ImageRef
-from metier.domain.image import Image, ImageType
+from metier.domain.image import Image
 from metier.matrix.api import ImportOrder
 from metier.matrix.folder_matrix import FolderMatrix
 from metier.matrix.space import Space
@@ -29,7 +30,7 @@ class FolderTestbed:
         return archives.order(self._archive, ref, **fields)
 
     def is_published(self, ref: ImageRef) -> bool:
-        return self.matrix.folder(ref).exists()
+        return archives.published(self._root, ref).exists()
 
     def left(self) -> list[str]:
         work = self._root / "work"
@@ -49,7 +50,7 @@ class FolderTestbed:
 
     def damage(self, image: Image) -> None:
         assert image.machine is not None
-        disk = self.matrix.folder(image.ref) / image.machine.disks[0].file
+        disk = archives.published(self._root, image.ref) / image.machine.disks[0].file
         disk.chmod(0o644)
         disk.write_bytes(disk.read_bytes()[: -MIB // 2])
 
@@ -61,7 +62,7 @@ class SimTestbed:
         self.matrix = SimMatrix(free_bytes=9 * IMAGE_BYTES)
 
     def order(self, ref: ImageRef, **fields: Any) -> ImportOrder:
-        return ImportOrder(ref, Path("vm.tgz"), ImageType.LINUX, NOW, **fields)
+        return replace(archives.order("/tmp/vm.tgz", ref, **fields), created=NOW)
 
     def is_published(self, ref: ImageRef) -> bool:
         return ref in self.matrix.published
@@ -77,7 +78,7 @@ class SimTestbed:
 
     def kill_import(self, ref: ImageRef) -> None:
         def die(stage: str) -> None:
-            if stage == "converting":
+            if stage == "writing":
                 raise SystemExit
 
         self.matrix.passed = die

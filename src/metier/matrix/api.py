@@ -18,6 +18,10 @@ class Cancelled(Exception):
     """Raised by a `Report` to stop the work; everything begun is removed."""
 
 
+class Stopping(Cancelled):
+    """Raised by a `Report` as the controller ends: the work is begun again, and may leave what helps it."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answers:
     """What the manual's capture script asks, answered.
@@ -139,6 +143,13 @@ class Matrix(Protocol):
             NoSpace: A stage needs more room than there is; the message has the numbers.
         """
 
+    def inspect(self, order: ImportOrder, report: Report) -> dict[str, object]:
+        """Say what an import would take in and what room it would take, JSON-ready; publishes nothing.
+
+        Raises:
+            Refusal: It would be refused; likewise NoSpace.
+        """
+
     def capture_image(self, order: CaptureOrder, fetch: Fetch, report: Report) -> Image:
         """Make a new version of what `fetch` brings; promises and errors as `import_image`."""
 
@@ -164,8 +175,9 @@ class Matrix(Protocol):
     def usage(self, known: Collection[ImageRef]) -> Usage:
         """Measure what the known versions take and what is free."""
 
-    def sweep(self, known: Collection[ImageRef]) -> Sequence[str]:
+    def sweep(self, known: Collection[ImageRef], awaited: Collection[ImageRef] = ()) -> Sequence[str]:
         """Remove whatever no known version needs (leftovers of killed work); returns what was removed.
 
-        Call it before any work is begun.
+        What was fetched for the versions that imports still to come are to make stays.  Call it
+        before any work is begun.
         """

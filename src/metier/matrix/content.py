@@ -1,65 +1,46 @@
 """The digest of a disk's content: the same in every form of disk, and quick where the disk is empty."""
 
 import hashlib
-import os
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable
 
 from metier.drivers.formats.api import BLOCK_BYTES, ZERO_BLOCK, BlockReader
+from metier.matrix.index import record
+from metier.matrix.slices import in_slices
 
 SCHEME = "sha256-64k"
 
-# Blocks that one thread does at a time: at least 16 MiB, so that many threads find work in a small disk
-# too, and more in a large one, so that 8 TiB of nothing are gone through in seconds.
-_LEAST_SLICE = 256
-_SLICES = 32_768
+
+class ContentDigest:
+    """SHA-256 over the capacity and, for each block of 64 KiB that is not all zeros, its index record.
+
+    So it can be computed by many threads, and a hole costs nothing.
+    """
+
+    def __init__(self, capacity_bytes: int) -> None:
+        self._total = hashlib.sha256(capacity_bytes.to_bytes(8, "big"))
+
+    def add(self, records: bytes) -> None:
+        """Take in the records that follow."""
+        self._total.update(records)
+
+    def __str__(self) -> str:
+        return f"{SCHEME}:{self._total.hexdigest()}"
 
 
 def content_digest(disk: BlockReader, threads: int, advance: Callable[[int], None]) -> str:
     """Return the digest of what a guest sees of `disk`, as `sha256-64k:…`.
 
-    It is SHA-256 over the capacity and, for each block of 64 KiB that is not all
-    zeros, its number and SHA-256; numbers take eight bytes, the highest first.  So
-    it can be computed by many threads, and a hole costs nothing.
-
-    `threads` of them read and hash.  `advance` is called in this thread with guest bytes
+    `threads` read and hash.  `advance` is called in this thread with guest bytes
     gone through; what it raises ends the work.
     """
-    total = hashlib.sha256(disk.capacity_bytes.to_bytes(8, "big"))
-    blocks = -(-disk.capacity_bytes // BLOCK_BYTES)
-    size = max(_LEAST_SLICE, blocks // _SLICES)
-    pool = ThreadPoolExecutor(threads, "digest")
-    try:
-        for records in _in_order(pool, disk, range(0, blocks, size), size, ahead=2 * threads):
-            total.update(records)
-            advance(size * BLOCK_BYTES)
-    finally:
-        pool.shutdown(cancel_futures=True)
-    return f"{SCHEME}:{total.hexdigest()}"
 
+    def records(start: int, stop: int) -> bytes:
+        blocks = ((number, block) for number, block in disk.blocks(start, stop) if block != ZERO_BLOCK)
+        return b"".join(record(number, hashlib.sha256(block).digest()) for number, block in blocks)
 
-def usable_cores() -> int:
-    """Return how many cores this process may use."""
-    return len(os.sched_getaffinity(0))
-
-
-def _in_order(
-    pool: ThreadPoolExecutor, disk: BlockReader, starts: Iterable[int], size: int, ahead: int
-) -> Iterator[bytes]:
-    """Yield the records of all slices in order, with at most `ahead` of them under way."""
-    under_way: deque[Future[bytes]] = deque()
-    for start in starts:
-        under_way.append(pool.submit(_records, disk, start, size))
-        if len(under_way) > ahead:
-            yield under_way.popleft().result()
-    while under_way:
-        yield under_way.popleft().result()
-
-
-def _records(disk: BlockReader, start: int, size: int) -> bytes:
-    records = []
-    for number, block in disk.blocks(start, start + size):
-        if block != ZERO_BLOCK:
-            records.append(number.to_bytes(8, "big") + hashlib.sha256(block).digest())
-    return b"".join(records)
+    total, done = ContentDigest(disk.capacity_bytes), 0
+    for stop, found in in_slices(disk.capacity_bytes, records, threads):
+        total.add(found)
+        advance((stop - done) * BLOCK_BYTES)
+        done = stop
+    return str(total)

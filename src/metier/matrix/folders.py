@@ -2,6 +2,7 @@
 
 images/NAME/VERSION/   complete versions, put there by one rename
 work/…/                all that is not complete, or is being removed
+downloads/…/           what is fetched for imports; it outlives a restart
 """
 
 import contextlib
@@ -15,6 +16,7 @@ from metier.domain.errors import NoSuchThing, Refusal, WrongUsage
 from metier.domain.ids import ImageRef, plain_name
 
 MANIFEST = "manifest.json"
+DOWNLOADS = "downloads"
 
 
 class Folders:
@@ -40,11 +42,16 @@ class Folders:
             raise NoSuchThing(f"image {ref} is not in the image matrix")
         return folder
 
+    def newest_version(self, name: str) -> Path | None:
+        """Return the folder of an image's version that was published last, if it has one."""
+        versions = [path for path in _entries(self.images / name) if (path / MANIFEST).is_file()]
+        return max(versions, key=lambda path: path.stat().st_mtime_ns, default=None)
+
     def refuse_taken(self, ref: ImageRef) -> None:
         """Refuse a version that exists already."""
         if os.path.lexists(self.version(ref)):
             raise Refusal(
-                f"cannot import image {ref}: that version exists already",
+                f"cannot make image {ref}: that version exists already",
                 remedy="take another version; a version's content never changes",
             )
 
@@ -68,6 +75,17 @@ class Folders:
         ready.rename(folder)
         for path in (folder.parent, self.images, self.root):
             sync(path)
+
+    def taken_bytes(self, ref: ImageRef) -> tuple[int, int]:
+        """Return what a version takes by itself, and what it shares with others."""
+        own = shared = 0
+        for path in _entries(self.version(ref)):
+            status = path.lstat()
+            if status.st_nlink > 1:
+                shared += status.st_blocks * 512
+            else:
+                own += status.st_blocks * 512
+        return own, shared
 
     def remove(self, ref: ImageRef) -> None:
         """Remove a version; it vanishes in one step, its bytes after that."""

@@ -1,169 +1,208 @@
-"""An import, step by step: unpack, check, convert, compare, publish."""
+"""An import, step by step: fetch, open, prove room, write, compare, publish."""
 
-import os
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack, closing
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
-from typing import NamedTuple
 
 from metier.domain.hardware import Requirements
+from metier.domain.ids import ImageRef
 from metier.domain.image import Disk, Image, Machine
-from metier.drivers.formats.api import Limits, readable
-from metier.drivers.formats.archive import Contents, unpack
-from metier.drivers.formats.archive.unpack import Unpacking
+from metier.drivers.formats.api import Limits, SourceDisk
+from metier.drivers.formats.machine import DiskFound
 from metier.drivers.formats.qcow2 import most_bytes
-from metier.drivers.formats.vmdk import VmdkDisk
-from metier.drivers.formats.vmx import VmxMachine
-from metier.matrix import vmware
-from metier.matrix.api import ImportOrder
-from metier.matrix.conversion import convert
-from metier.matrix.folders import Folders
+from metier.matrix.api import Answers, ImportOrder
+from metier.matrix.fetching import located, released
+from metier.matrix.folders import DOWNLOADS, Folders
 from metier.matrix.manifest import machine_digest, write_manifest
+from metier.matrix.package import Package, open_package
 from metier.matrix.progress import Progress
 from metier.matrix.space import Space
+from metier.matrix.storing import StoredFiles, keep
 
 Step = Callable[[str], None]
 """Told before each thing done to the disk; tests die here."""
 
 
-class _Checked(NamedTuple):
-    """An opened disk, and the most that its qcow2 can take."""
+@dataclass(frozen=True, slots=True)
+class Publication:
+    """What becomes a version once its disks are stored.
 
-    disk: VmdkDisk
-    needed_bytes: int
+    Attributes:
+        similar: The folder of a version that is probably much like it, if there is one.
+    """
+
+    ref: ImageRef
+    disks: Sequence[SourceDisk]
+    places: Sequence[DiskFound]
+    similar: Path | None
+    describe: Callable[[tuple[Disk, ...]], Image]
+
+
+@dataclass(frozen=True, slots=True)
+class Publisher:
+    """Stores the disks of a version and publishes it: the one way into an image matrix."""
+
+    folders: Folders
+    space: Space
+    step: Step
+
+    def publish(self, wanted: Publication, work: Path, progress: Progress) -> Image:
+        """Store, compare, describe and publish, within a folder of `Folders.work`.
+
+        Raises:
+            Refusal: A disk is damaged, or what was written differs from it.
+            NoSpace: There is not enough room for it.
+        """
+        self.step("check")
+        needs = self.needs(wanted.disks, progress)
+        ready = work / "ready"
+        ready.mkdir()
+        stored: list[Disk] = []
+        with self.space.reserved(sum(needs), f"store the disks of {wanted.ref}") as still_needed:
+            for number in range(len(wanted.disks)):
+                stored.append(self._stored(wanted, number, ready, progress))
+                still_needed(sum(needs[number + 1 :]))
+        image = wanted.describe(tuple(stored))
+        self.step("write the manifest")
+        write_manifest(ready, image)
+        progress.begin("publishing")
+        self.step("publish")
+        self.folders.publish(ready, wanted.ref)
+        self.step("clean up")
+        return image
+
+    def needs(self, disks: Sequence[SourceDisk], progress: Progress) -> list[int]:
+        """Go through the tables of all disks, and return the most room that each can take."""
+        progress.begin("checking", sum(disk.capacity_bytes for disk in disks))
+        return [most_bytes(disk.room_bytes(progress.advance), disk.capacity_bytes) for disk in disks]
+
+    def _stored(self, wanted: Publication, number: int, ready: Path, progress: Progress) -> Disk:
+        self.step(f"store disk {number}")
+        source, place = wanted.disks[number], wanted.places[number]
+        files = StoredFiles(ready, number)
+        similar = StoredFiles(wanted.similar, number) if wanted.similar is not None else None
+        kept = keep(source, files, similar, progress)
+        return Disk(
+            files.disk.name,
+            source.capacity_bytes,
+            kept.stored_bytes,
+            kept.digest,
+            place.bus,
+            place.controller,
+        )
 
 
 @dataclass(frozen=True, slots=True)
 class Importer:
-    """Carries out imports into one image matrix."""
+    """Carries out imports into one folder of the image matrix."""
 
-    folders: Folders
-    space: Space
+    publisher: Publisher
     limits: Limits
-    step: Step
 
     def run(self, order: ImportOrder, progress: Progress) -> Image:
-        """Import an archive; what `Matrix.import_image` promises, for errors of the domain."""
-        self.folders.refuse_taken(order.ref)
-        self.folders.root.mkdir(parents=True, exist_ok=True)
-        with self.folders.work(order.ref) as work:
-            self.step("unpack")
-            contents = self._unpack(order.archive, work, progress)
-            machine = vmware.read_machine(order.archive.name, contents.files, contents.left_out, self.limits)
-            ready = work / "ready"
-            ready.mkdir()
-            with ExitStack() as stack:
-                disks = self._checked(order.archive.name, machine, contents, stack, progress)
-                image = self._described(
-                    order, machine, contents, disks, self._converted(machine, disks, ready, progress)
-                )
-            self.step("write the manifest")
-            write_manifest(ready, image)
-            progress.begin("publishing")
-            self.step("publish")
-            self.folders.publish(ready, order.ref)
-            self.step("clean up")
-        return image
-
-    def _unpack(self, archive: Path, work: Path, progress: Progress) -> Contents:
-        into = work / "unpacked"
-        into.mkdir()
-        progress.begin("unpacking")
-        return unpack(
-            archive,
-            Unpacking(
-                into=into,
-                limits=self.limits,
-                wants=lambda name: vmware.is_wanted(archive.name, name),
-                make_room=lambda size: self.space.require(size, f"unpack {archive.name}"),
-                report=progress.reach,
-            ),
-        )
-
-    def _checked(
-        self, archive: str, machine: VmxMachine, contents: Contents, stack: ExitStack, progress: Progress
-    ) -> list[_Checked]:
-        """Open the disks and go through their tables, before QEMU gets to see any of them."""
-        self.step("check")
-        disks = [
-            stack.enter_context(closing(disk))
-            for disk in vmware.open_disks(archive, machine, contents.files, self.limits)
-        ]
-        progress.begin("checking", sum(disk.capacity_bytes for disk in disks))
-        checked = [_Checked(disk, _room(disk, progress)) for disk in disks]
-        self.space.require(sum(disk.needed_bytes for disk in checked), f"convert the disks of {archive}")
-        return checked
-
-    def _converted(
-        self, machine: VmxMachine, disks: Sequence[_Checked], ready: Path, progress: Progress
-    ) -> tuple[Disk, ...]:
-        converted = []
-        for number, ((disk, needed), wanted) in enumerate(zip(disks, machine.disks, strict=True)):
-            self.step(f"convert disk {number}")
-            target = ready / f"disk{number}.qcow2"
-            descriptor = disk.paths[0].with_suffix(".descriptor")
-            descriptor.write_bytes(disk.descriptor_for_qemu())
-            done = convert(disk, descriptor, target, needed, progress)
-            target.chmod(0o444)
-            self.step(f"remove the source of disk {number}")
-            disk.close()
-            for path in disk.paths:
-                path.unlink()
-            converted.append(
-                Disk(
-                    target.name,
-                    disk.capacity_bytes,
-                    done.stored_bytes,
-                    done.digest,
-                    wanted.bus,
-                    wanted.controller,
-                )
+        """Import an image; what `Matrix.import_image` promises, for errors of the domain."""
+        folders = self.publisher.folders
+        folders.refuse_taken(order.ref)
+        with self._package(order, progress) as (package, work):
+            wanted = Publication(
+                ref=order.ref,
+                disks=package.disks,
+                places=package.machine.disks,
+                similar=folders.newest_version(order.ref.name),
+                describe=lambda disks: _described(order, package, disks),
             )
-        return tuple(converted)
+            return self.publisher.publish(wanted, work, progress)
 
-    def _described(
-        self,
-        order: ImportOrder,
-        found: VmxMachine,
-        contents: Contents,
-        sources: Sequence[_Checked],
-        disks: tuple[Disk, ...],
-    ) -> Image:
-        machine = Machine(
-            disks=disks,
-            firmware=found.firmware,
-            nic_models=found.nic_models,
-            memory_mib=found.memory_mib,
-            cpus=found.cpus,
-            guest_os=found.guest_os,
-            remarks=(
-                *found.remarks,
-                *vmware.archive_remarks(
-                    contents.left_out, contents.files, [checked.disk for checked in sources]
-                ),
-            ),
-        )
-        least = Requirements(memory_mib=order.minimum_memory_mib or found.memory_mib)
-        return Image(
-            ref=order.ref,
-            type=order.type,
-            form="vmdk",
-            created=order.created,
-            size_bytes=sum(disk.stored_bytes for disk in disks),
-            digest=machine_digest(machine),
-            requirements=order.requirements.joined_with(least),
-            startup_s=order.startup_s,
-            collectors=order.collectors,
-            machine=machine,
-            source=_source(order.archive, contents.digest),
-        )
+    def inspect(self, order: ImportOrder, progress: Progress) -> dict[str, object]:
+        """Return what an import would take in; what `Matrix.inspect` promises."""
+        with self._package(order, progress) as (package, work):
+            needed = sum(self.publisher.needs(package.disks, progress))
+            stages = [("unpack", _bytes_below(work)), ("store", needed)]
+            return {
+                "package": package.source(),
+                "form": package.form,
+                **_machine_row(package),
+                "stages": [{"stage": stage, "needed_bytes": size} for stage, size in stages],
+                "free_bytes": self.publisher.space.free_bytes(),
+            }
+
+    @contextmanager
+    def _package(self, order: ImportOrder, progress: Progress) -> Iterator[tuple[Package, Path]]:
+        """Fetch and open what is to be imported, in a work folder of its own."""
+        folders = self.publisher.folders
+        folders.root.mkdir(parents=True, exist_ok=True)
+        downloads = folders.root / DOWNLOADS
+        with released(order, downloads), folders.work(order.ref) as work, ExitStack() as stack:
+            self.publisher.step("fetch")
+            path = located(order, downloads, self.publisher.space, self.limits, progress)
+            self.publisher.step("unpack")
+            into = work / "unpacked"
+            into.mkdir()
+            opened = open_package(order, path, into, self.limits, self.publisher.space, progress)
+            yield stack.enter_context(opened), work
 
 
-def _room(disk: VmdkDisk, progress: Progress) -> int:
-    return most_bytes(disk.room_bytes(progress.advance), disk.capacity_bytes)
+def _bytes_below(folder: Path) -> int:
+    return sum(path.stat().st_blocks * 512 for path in folder.rglob("*") if path.is_file())
 
 
-def _source(archive: Path, digest: str) -> str:
-    name = readable(os.fsencode(archive.name))
-    return f"archive {name}, sha256 {digest}" if digest else f"folder {name}"
+def _machine_row(package: Package) -> dict[str, object]:
+    machine = package.machine
+    return {
+        "firmware": machine.firmware,
+        "memory_mib": machine.memory_mib,
+        "cpus": machine.cpus,
+        "nic_models": list(machine.nic_models),
+        "guest_os": machine.guest_os or None,
+        "disks": [
+            {
+                "name": disk.name,
+                "form": disk.form,
+                "capacity_bytes": disk.capacity_bytes,
+                "bus": place.bus,
+                "controller": place.controller or None,
+            }
+            for disk, place in zip(package.disks, machine.disks, strict=True)
+        ],
+        "remarks": [*machine.remarks, *package.remarks],
+    }
+
+
+def _machine(package: Package, disks: tuple[Disk, ...]) -> Machine:
+    found = package.machine
+    return Machine(
+        disks=disks,
+        firmware=found.firmware,
+        nic_models=found.nic_models,
+        memory_mib=found.memory_mib,
+        cpus=found.cpus,
+        guest_os=found.guest_os,
+        remarks=(*found.remarks, *package.remarks),
+    )
+
+
+def _described(order: ImportOrder, package: Package, disks: tuple[Disk, ...]) -> Image:
+    machine = _machine(package, disks)
+    return described(order.ref, order.created, order.answers, machine, package.form, package.source())
+
+
+def described(
+    ref: ImageRef, created: datetime, answers: Answers, machine: Machine, form: str, source: str
+) -> Image:
+    """Return the record of a version with these stored disks."""
+    least = Requirements(memory_mib=answers.minimum_memory_mib or machine.memory_mib)
+    return Image(
+        ref=ref,
+        type=answers.type,
+        form=form,
+        created=created,
+        size_bytes=sum(disk.stored_bytes for disk in machine.disks),
+        digest=machine_digest(machine),
+        requirements=answers.requirements.joined_with(least),
+        startup_s=answers.startup_s,
+        collectors=answers.collectors,
+        machine=machine,
+        source=source,
+    )

@@ -1,18 +1,30 @@
 """An image matrix without bytes: it believes every archive, takes room for it, and can be killed."""
 
+import io
 from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import BinaryIO
 
 from metier.domain.errors import NoSpace, Refusal
 from metier.domain.hardware import Requirements
 from metier.domain.ids import ImageRef
-from metier.domain.image import Disk, Image, ImageType, Machine
-from metier.matrix.api import ImportOrder, Report
+from metier.domain.image import Disk, Image, Machine
+from metier.matrix.api import (
+    CaptureOrder,
+    Fetch,
+    FolderSpace,
+    ImportOrder,
+    Report,
+    StoredDisk,
+    Usage,
+)
 
 IMAGE_BYTES = 1 << 30
 """What every archive here holds."""
 
-STAGES = ("unpacking", "converting", "reading back")
+STAGES = ("unpacking", "writing", "reading back")
+CAPTURE_STAGES = ("copying", "writing", "reading back")
 
 _LEAST_MEMORY_MIB = 256
 
@@ -43,29 +55,44 @@ class SimMatrix:
 
     def import_image(self, order: ImportOrder, report: Report) -> Image:
         """Take an archive in, stage by stage."""
-        if order.ref in self.published:
-            raise Refusal(
-                f"cannot import image {order.ref}: that version exists already", remedy="take another version"
-            )
-        self.staged.setdefault(order.ref, 0)
-        try:
-            for stage in STAGES:
-                self.passed(stage)
-                report(stage, 0, IMAGE_BYTES)
-                self._take_room(order.ref, 0 if stage == STAGES[-1] else IMAGE_BYTES)
-                report(stage, IMAGE_BYTES, IMAGE_BYTES)
-            self.passed("publishing")
-        except Exception:  # whatever else ends it is a kill, and leaves what was staged to `sweep`
-            self._clear(order.ref)
-            raise
-        self._clear(order.ref)
-        self.free_bytes -= IMAGE_BYTES
-        self.published.add(order.ref)
+
+        def do(stage: str) -> None:
+            report(stage, 0, IMAGE_BYTES)
+            self._take_room(order.ref, 0 if stage == STAGES[-1] else IMAGE_BYTES)
+            report(stage, IMAGE_BYTES, IMAGE_BYTES)
+
+        self._publish(order.ref, STAGES, do)
         return imported(order)
 
-    def folder(self, ref: ImageRef) -> Path:
-        """Return where nothing is."""
-        return Path(str(ref))
+    def capture_image(self, order: CaptureOrder, fetch: Fetch, report: Report) -> Image:
+        """Take over what `fetch` brings, which is told of a folder that is nowhere."""
+
+        def do(stage: str) -> None:
+            if stage == "copying":
+                fetch(Path(str(order.ref)), lambda size: self._take_room(order.ref, size))
+            report(stage, IMAGE_BYTES, IMAGE_BYTES)
+
+        if order.parent.ref not in self.published:
+            raise Refusal(f"cannot capture {order.ref}: image {order.parent.ref} is not in the image matrix")
+        self._publish(order.ref, CAPTURE_STAGES, do)
+        return captured(order)
+
+    def export_image(self, image: Image, form: str, target: Path, report: Report) -> Sequence[Path]:  # noqa: ARG002 - nothing is written
+        """Refuse: there are no bytes that a file could hold."""
+        raise Refusal(
+            f"cannot export image {image.ref} as {form}: a simulated image matrix holds no bytes",
+            remedy="export it where it really is",
+        )
+
+    def disks(self, image: Image) -> tuple[StoredDisk, ...]:
+        """Return disks without content."""
+        return tuple(NoDisk() for _ in image.machine.disks) if image.machine else ()
+
+    def usage(self, known: Collection[ImageRef]) -> Usage:
+        """Say what the known versions take."""
+        own = {ref: IMAGE_BYTES for ref in known if ref in self.published}
+        total = self.free_bytes + len(self.published) * IMAGE_BYTES + sum(self.staged.values())
+        return Usage((FolderSpace("images", total, self.free_bytes),), own, dict.fromkeys(own, 0))
 
     def verify(self, image: Image, report: Report) -> Sequence[str]:
         """Say whether a version is there, and whole."""
@@ -74,7 +101,7 @@ class SimMatrix:
         if image.ref not in self.published:
             return [f"image {image.ref} is not in the image matrix"]
         report("reading back", IMAGE_BYTES, IMAGE_BYTES)
-        return ["disk-0.qcow2 differs from what was imported"] if image.ref in self.damaged else []
+        return ["disk0.qcow2 differs from what was imported"] if image.ref in self.damaged else []
 
     def delete(self, ref: ImageRef) -> None:
         """Remove a version."""
@@ -83,7 +110,12 @@ class SimMatrix:
             self.damaged.discard(ref)
             self.free_bytes += IMAGE_BYTES
 
-    def sweep(self, known: Collection[ImageRef]) -> Sequence[str]:
+    def inspect(self, order: ImportOrder, report: Report) -> dict[str, object]:
+        """Say of everything that it can be imported."""
+        report("checking", IMAGE_BYTES, IMAGE_BYTES)
+        return {"package": order.location, "form": "vmdk", "disks": [], "remarks": []}
+
+    def sweep(self, known: Collection[ImageRef], _awaited: Collection[ImageRef] = ()) -> Sequence[str]:
         """Remove what killed work left, and versions that nobody recorded."""
         killed, unknown = sorted(self.staged), sorted(self.published - set(known))
         for ref in killed:
@@ -92,10 +124,28 @@ class SimMatrix:
             self.delete(ref)
         return [f"staged {ref}" for ref in killed] + [f"unrecorded {ref}" for ref in unknown]
 
+    def _publish(self, ref: ImageRef, stages: Sequence[str], do: Callable[[str], None]) -> None:
+        if ref in self.published:
+            raise Refusal(
+                f"cannot make image {ref}: that version exists already", remedy="take another version"
+            )
+        self.staged.setdefault(ref, 0)
+        try:
+            for stage in stages:
+                self.passed(stage)
+                do(stage)
+            self.passed("publishing")
+        except Exception:  # whatever else ends it is a kill, and leaves what was staged to `sweep`
+            self._clear(ref)
+            raise
+        self._clear(ref)
+        self.free_bytes -= IMAGE_BYTES
+        self.published.add(ref)
+
     def _take_room(self, ref: ImageRef, wanted: int) -> None:
         if wanted > self.free_bytes:
-            message = f"cannot import {ref}: {wanted} bytes are needed and {self.free_bytes} are free"
-            raise NoSpace(message, remedy="free some room and import it again")
+            message = f"cannot make image {ref}: {wanted} bytes are needed and {self.free_bytes} are free"
+            raise NoSpace(message, remedy="free some room and try again")
         self.free_bytes -= wanted
         self.staged[ref] += wanted
 
@@ -103,20 +153,49 @@ class SimMatrix:
         self.free_bytes += self.staged.pop(ref)
 
 
+@dataclass(frozen=True, slots=True)
+class NoDisk:
+    """A stored disk without content."""
+
+    size_bytes: int = 0
+
+    def open(self) -> BinaryIO:
+        """Return nothing, to be read."""
+        return io.BytesIO()
+
+
 def imported(order: ImportOrder) -> Image:
     """Return the image that an order describes."""
     disk = Disk("disk-0.qcow2", IMAGE_BYTES, stored_bytes=1 << 20, digest="sha256-64k:" + "0" * 64)
-    least = Requirements(memory_mib=order.minimum_memory_mib or _LEAST_MEMORY_MIB)
+    answers = order.answers
+    least = Requirements(memory_mib=answers.minimum_memory_mib or _LEAST_MEMORY_MIB)
     return Image(
         ref=order.ref,
-        type=ImageType(order.type),
+        type=answers.type,
         form="vmdk",
         created=order.created,
         size_bytes=disk.stored_bytes,
         digest=disk.digest,
-        requirements=order.requirements.joined_with(least),
-        startup_s=order.startup_s,
-        collectors=order.collectors,
+        requirements=answers.requirements.joined_with(least),
+        startup_s=answers.startup_s,
+        collectors=answers.collectors,
         machine=Machine((disk,)),
-        source=order.archive.name,
+        source=Path(order.location).name,
+    )
+
+
+def captured(order: CaptureOrder) -> Image:
+    """Return the image that comes of a capture: its parent's, with what was answered."""
+    answers, least = order.answers, Requirements(memory_mib=order.answers.minimum_memory_mib)
+    return replace(
+        order.parent,
+        ref=order.ref,
+        type=answers.type,
+        created=order.created,
+        active=True,
+        requirements=answers.requirements.joined_with(least),
+        startup_s=answers.startup_s,
+        collectors=answers.collectors,
+        source=order.source,
+        generation=0,
     )

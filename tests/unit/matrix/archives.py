@@ -6,13 +6,14 @@ import struct
 import subprocess
 import tarfile
 from collections.abc import Iterable, Mapping
+from dataclasses import fields
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from metier.domain.ids import ImageRef
 from metier.domain.image import ImageType
-from metier.matrix.api import ImportOrder
+from metier.matrix.api import Answers, ImportOrder
 
 SUBFORMATS = (
     "monolithicSparse",
@@ -96,9 +97,20 @@ def member(name: str, size: int = 0, kind: bytes = tarfile.REGTYPE, target: str 
     return info
 
 
-def order(archive: Path, ref: ImageRef = REF, **changes: Any) -> ImportOrder:
-    """Return an order to import an archive."""
-    return ImportOrder(ref, archive, ImageType.LINUX, CREATED, **changes)
+def order(location: Path | str, ref: ImageRef = REF, **changes: Any) -> ImportOrder:
+    """Return an order to import something; `changes` are fields of the order or of its answers."""
+    answers = {name: changes.pop(name) for name in _ANSWERS & changes.keys()}
+    return ImportOrder(
+        ref, str(location), CREATED, Answers(type=answers.pop("type", ImageType.LINUX), **answers), **changes
+    )
+
+
+_ANSWERS = {field.name for field in fields(Answers)}
+
+
+def published(root: Path, ref: ImageRef = REF) -> Path:
+    """Return where a version is or would be in a matrix below `root`."""
+    return root / "images" / ref.name / ref.version
 
 
 def descriptor(*extents: str, create_type: str = "twoGbMaxExtentSparse", extra: str = "") -> bytes:

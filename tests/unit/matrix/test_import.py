@@ -11,10 +11,13 @@ from metier.domain.errors import Refusal
 from metier.domain.hardware import Requirements
 from metier.domain.ids import ImageRef
 from metier.domain.image import Image
+from metier.drivers.formats.api import BLOCK_BYTES
 from metier.matrix.api import Cancelled, Matrix
 from metier.matrix.folder_matrix import FolderMatrix
 from tests.unit.matrix import archives
-from tests.unit.matrix.archives import MIB, REF, SUBFORMATS
+from tests.unit.matrix.archives import MIB, SUBFORMATS
+
+FILES = [f"images/w2k/1/{name}" for name in ("disk0.blocks", "disk0.qcow2", "manifest.json")]
 
 
 def silent(step: str, done: int, total: int | None) -> None:
@@ -48,11 +51,11 @@ def test_every_hosted_subformat_is_imported_byte_for_byte(
     image = matrix.import_image(archives.order(archives.pack(tmp_path / "vm.tgz", files)), silent)
     assert image.machine is not None
     [disk] = image.machine.disks
-    published = matrix.folder(REF) / disk.file
+    published = archives.published(tmp_path / "matrix") / disk.file
     assert content_of(published) == archives.raw_content(size)
     assert disk.capacity_bytes == size
     assert 0 < disk.stored_bytes <= size + 2 * MIB
-    assert everything_below(tmp_path / "matrix") == ["images/w2k/1/disk0.qcow2", "images/w2k/1/manifest.json"]
+    assert everything_below(tmp_path / "matrix") == FILES
     assert matrix.verify(image, silent) == []
 
 
@@ -136,7 +139,7 @@ def test_extents_as_vmkfstools_exports_them(tmp_path: Path, matrix: Matrix) -> N
     }
     image = matrix.import_image(archives.order(archives.pack(tmp_path / "vm.tgz", files)), silent)
     assert image.machine is not None
-    content = content_of(matrix.folder(REF) / image.machine.disks[0].file)
+    content = content_of(archives.published(tmp_path / "matrix") / image.machine.disks[0].file)
     wanted = bytearray(66536 * 512)
     wanted[:65536], wanted[511 * 65536 : 512 * 65536] = first, second
     wanted[65536 * 512 + 7 * 65536 :] = second[: 1000 * 512 - 7 * 65536]
@@ -189,7 +192,7 @@ def test_names_may_differ_in_case_and_in_the_spelling_of_accents(tmp_path: Path,
 def test_the_manifest_describes_the_version_by_itself(tmp_path: Path, matrix: Matrix) -> None:
     archive = archives.pack(tmp_path / "vm.tgz", archives.vm_files(tmp_path / "vm"))
     image = matrix.import_image(archives.order(archive), silent)
-    manifest = json.loads((matrix.folder(REF) / "manifest.json").read_text())
+    manifest = json.loads((archives.published(tmp_path / "matrix") / "manifest.json").read_text())
     assert manifest["image"] == "w2k"
     assert manifest["digest"] == image.digest
     assert manifest["machine"]["disks"][0]["file"] == "disk0.qcow2"
@@ -201,12 +204,12 @@ def test_progress_is_told_in_words_and_bytes(tmp_path: Path, matrix: Matrix) -> 
     archive = archives.pack(tmp_path / "vm.tgz", archives.vm_files(tmp_path / "vm"))
     matrix.import_image(archives.order(archive), lambda *report: told.append(report))
     steps = list(dict.fromkeys(step for step, _, _ in told))
-    assert steps == ["unpacking", "checking", "converting", "comparing", "publishing"]
+    assert steps == ["unpacking", "checking", "writing", "comparing", "publishing"]
     assert all(done <= total for _, done, total in told if total is not None)
     assert told[-2] == ("comparing", 5 * MIB, 5 * MIB)
 
 
-@pytest.mark.parametrize("step", ["unpacking", "checking", "converting", "comparing", "publishing"])
+@pytest.mark.parametrize("step", ["unpacking", "checking", "writing", "comparing", "publishing"])
 def test_cancelling_at_any_step_leaves_nothing(tmp_path: Path, matrix: Matrix, step: str) -> None:
     def cancel(told: str, done: int, total: int | None) -> None:
         if told == step:
@@ -216,7 +219,7 @@ def test_cancelling_at_any_step_leaves_nothing(tmp_path: Path, matrix: Matrix, s
     with pytest.raises(Cancelled):
         matrix.import_image(archives.order(archive), cancel)
     assert everything_below(tmp_path / "matrix") == []
-    assert not matrix.folder(REF).exists()
+    assert not archives.published(tmp_path / "matrix").exists()
 
 
 def test_a_version_is_never_made_twice(tmp_path: Path, matrix: Matrix) -> None:
@@ -235,9 +238,9 @@ def damaged(image: Image, folder: Path, how: str) -> None:
     disk.chmod(0o644)
     if how == "a byte":
         with disk.open("r+b") as file:
-            file.seek(-100, 2)
+            file.seek(2 * BLOCK_BYTES)
             byte = file.read(1)
-            file.seek(-100, 2)
+            file.seek(2 * BLOCK_BYTES)
             file.write(bytes((byte[0] ^ 1,)))
     elif how == "an end":
         with disk.open("r+b") as file:
@@ -263,7 +266,7 @@ def damaged(image: Image, folder: Path, how: str) -> None:
 def test_verify_finds_what_is_wrong(tmp_path: Path, matrix: Matrix, how: str, fault: str) -> None:
     archive = archives.pack(tmp_path / "vm.tgz", archives.vm_files(tmp_path / "vm"))
     image = matrix.import_image(archives.order(archive), silent)
-    damaged(image, matrix.folder(REF), how)
+    damaged(image, archives.published(tmp_path / "matrix"), how)
     found = matrix.verify(image, silent)
     assert [sentence for sentence in found if sentence.startswith(fault)], found
 

@@ -63,19 +63,19 @@ def test_too_little_room_to_unpack_is_refused_with_the_numbers(
     assert left_behind(root) == []
 
 
-def test_too_little_room_to_convert_is_refused_before_the_conversion(tmp_path: Path) -> None:
+def test_too_little_room_to_store_is_refused_before_anything_is_stored(tmp_path: Path) -> None:
     archive, root, told = incompressible(tmp_path, 6, "streamOptimized"), tmp_path / "matrix", set()
-    answers = iter([30 * MIB] * 2 + [20 * MIB] * 9)
+    answers = iter([30 * MIB] * 3 + [20 * MIB] * 9)
     matrix = FolderMatrix(root, space=Space(root, lambda _: next(answers)))
     with pytest.raises(
-        NoSpace, match=r"cannot convert the disks of vm.tgz: it takes 6.4 MiB, and 4.0 MiB is free"
+        NoSpace, match=r"cannot store the disks of w2k@1: it takes 6.4 MiB, and 4.0 MiB is free"
     ):
         matrix.import_image(archives.order(archive), lambda step, *_: told.add(step))
     assert told == {"unpacking", "checking"}
     assert left_behind(root) == []
 
 
-@pytest.mark.parametrize(("mib", "stage"), [(60, "unpacking"), (40, "converting")])
+@pytest.mark.parametrize(("mib", "stage"), [(60, "unpacking"), (40, "writing")])
 def test_a_disk_that_becomes_full_all_the_same(
     tmp_path: Path, small_disk: Path, mib: int, stage: str
 ) -> None:
