@@ -12,6 +12,7 @@ from metier.domain.ids import NodeId, TierId
 from metier.domain.node import Node
 from metier.domain.observation import Health
 from metier.domain.status import health, status
+from metier.drivers.hypervisor.api import Ended
 from metier.sim.controller import Pace
 from metier.sim.machines import BmcFault, Machine, Vm
 from metier.sim.simulation import Simulation
@@ -192,9 +193,9 @@ def _network_mended(theatre: Theatre, name: str) -> None:
     _set_network(theatre, name, works=True)
 
 
-@happens(r"guest (\S+) (?:dies|is shut down by its own OS)")
-def _guest_dies(theatre: Theatre, name: str) -> None:
-    theatre.datacentre.stop_vm(*theatre.vm(name))
+@happens(r"guest (\S+) (dies|is shut down by its own OS)")
+def _guest_dies(theatre: Theatre, name: str, how: str) -> None:
+    theatre.datacentre.stop_vm(*theatre.vm(name), Ended.CUT if how == "dies" else Ended.BY_GUEST)
 
 
 @happens(r"guest (\S+) (stops answering|answers again)")

@@ -8,7 +8,7 @@ from metier.domain.hardware import Requirements
 from metier.domain.ids import ImageRef, NodeId, SlotId, TierId
 from metier.domain.image import CollectorSpec
 from metier.domain.node import Instance
-from metier.domain.personality import Personality
+from metier.domain.personality import NO_PERSONALITY, Applied, Personality
 
 
 class TierKind(StrEnum):
@@ -41,12 +41,14 @@ class SlotSettings:
         hostname: None for the default, `<tier>-<number>`.
         address: With prefix length (`10.0.0.7/24`); None for DHCP.
         gateway: None for none.
+        personality: What differs from the tier's; None for nothing.
     """
 
     number: int
     hostname: str | None = None
     address: str | None = None
     gateway: str | None = None
+    personality: Personality | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,14 +58,17 @@ class Rollout:
     `Tier.image` is the new version; slots that are not in `moved` keep running `previous`.
 
     Attributes:
+        previous: The version that the whole tier ran last; `Tier.image` itself on the way back to it.
         moved: Numbers of the slots that are to run the new version, in the order they were moved.
         paused: Why it does not go on; empty while it does.
+        paused_by: The operator who paused it; empty where a slot that failed did.
     """
 
     previous: ImageRef
     started: datetime
     moved: tuple[int, ...] = ()
     paused: str = ""
+    paused_by: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +89,7 @@ class Tier:
         slots: Settings of slots that differ from the default, by number.
         max_unavailable: Members that a roll-out may have down at a time, at least 1.
         surge: Slots beyond the target, within the maximum, that a roll-out may fill meanwhile.
+        previous_image: The version that the whole tier ran before `image`; None if there was none.
     """
 
     name: TierId
@@ -109,10 +115,11 @@ class Tier:
     max_unhealthy_percent: int = 40
     resumed_at: datetime | None = None
     slots: tuple[SlotSettings, ...] = ()
-    personality: Personality = Personality()
+    personality: Personality = NO_PERSONALITY
     max_unavailable: int = 1
     surge: int = 1
     rollout: Rollout | None = None
+    previous_image: ImageRef | None = None
     generation: int = 0
 
     def slot_settings(self, number: int) -> SlotSettings:
@@ -124,6 +131,20 @@ class Tier:
         if self.rollout is None or number in self.rollout.moved:
             return self.image
         return self.rollout.previous
+
+    @property
+    def versions(self) -> tuple[ImageRef, ...]:
+        """The versions that its slots may be told to run, the newest first."""
+        if self.rollout is None or self.rollout.previous == self.image:
+            return (self.image,)
+        return self.image, self.rollout.previous
+
+    @property
+    def most(self) -> int:
+        """How many members it may keep: more than its target only while it rolls out."""
+        if self.rollout is None:
+            return self.target
+        return max(self.target, min(self.maximum, self.target + self.surge))
 
     def hostname(self, number: int) -> str:
         """Return the host name that whichever node fills slot `number` carries."""
@@ -158,12 +179,14 @@ class Slot:
         node: Who fills it now.
         instance: The instance that holds its data.
         fences: Earlier holders that are not yet proved to be down.
+        applied: What its node was last prepared with, whether it fills the slot still or not.
     """
 
     id: SlotId
     node: NodeId | None = None
     instance: Instance | None = None
     fences: tuple[Fence, ...] = ()
+    applied: Applied | None = None
     generation: int = 0
 
 

@@ -25,7 +25,7 @@ from metier.planner.incremental import Planner, Round
 from metier.sim.clock import VirtualClock
 from metier.sim.datacentre import DataCentre
 from metier.sim.drivers import SimDrivers, accept
-from metier.sim.hypervisor import personality
+from metier.sim.hypervisor import seed_for
 from metier.sim.matrix import SimMatrix
 
 STEP_S = 2
@@ -63,7 +63,7 @@ class Rounds:
         self.sick: set[NodeId] = set()
         self._planner = Planner(most=1.0)
         self._changes: Changes | None = None
-        self._tools = Tools(SimDrivers(self.datacentre), SimMatrix(), personality, accept)
+        self._tools = Tools(SimDrivers(self.datacentre), SimMatrix(), seed_for, accept)
 
     @property
     def now(self) -> datetime:
