@@ -20,12 +20,13 @@ from metier.domain.lifecycle import Lifecycle
 from metier.domain.node import Endpoint, Instance, Node, NodeKind, Place, Placement
 from metier.domain.observation import Observed, Power, VmFacts
 from metier.domain.pool import PoolSettings
+from metier.domain.procedure import Procedure
 from metier.domain.tier import Slot, Tier, TierKind, Trouble
 from metier.domain.timing import Activity, Timing, TimingId
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 
-Record = Node | Tier | Slot | Trouble | Image | Alert | Job | PoolSettings | Timing
+Record = Node | Tier | Slot | Trouble | Image | Alert | Job | Procedure | PoolSettings | Timing
 
 HOST_IMAGE = ImageRef("vmm", "1")
 GUEST_IMAGE = ImageRef("web", "1")
@@ -174,6 +175,18 @@ def a_job(number: int = 1, **fields: Any) -> Job:
     return Job(id=number, **(values | fields))
 
 
+def a_procedure(number: int = 1, **fields: Any) -> Procedure:
+    """Return an update of image `web@1` to `web@2` that has just begun."""
+    values: dict[str, Any] = {
+        "image": GUEST_IMAGE,
+        "version": ImageRef("web", "2"),
+        "created": NOW,
+        "tier": TierId("update-web"),
+        "by": "tester",
+    }
+    return Procedure(id=number, **(values | fields))
+
+
 def a_timing(activity: Activity, subject: str, *seconds: float) -> Timing:
     """Return what a subject took, oldest first."""
     return Timing(TimingId(activity, subject), seconds)
@@ -216,6 +229,8 @@ def _put(draft: Draft, record: Record) -> None:
             draft.put_alert(record)
         case Job():
             draft.put_job(record)
+        case Procedure():
+            draft.put_procedure(record)
         case PoolSettings():
             draft.put_pool(record)
         case Timing():

@@ -5,7 +5,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -15,16 +15,19 @@ from fastapi import FastAPI
 
 from metier.cli.inprocess import Console, Line
 from metier.control.loop import Loop
+from metier.control.matrix_sight import LowSpace
 from metier.control.tools import Tools
 from metier.control.world import Clock, SteadyClock, SystemClock
 from metier.domain.errors import Refusal
 from metier.domain.fleet import Changes, Fleet, Kind
-from metier.domain.job import JobState
+from metier.domain.job import Job, JobState
 from metier.domain.node import Node
+from metier.domain.url import is_url
 from metier.drivers.book import DriverBook
 from metier.drivers.registry import check_settings, load_driver
 from metier.matrix.folder_matrix import FolderMatrix
-from metier.matrix.seed import nocloud_seed
+from metier.matrix.seeds.making import check_personalities, make_seed, texts_of
+from metier.matrix.settings import MatrixSettings, read_settings
 from metier.operations import load_operations
 from metier.operations.registry import OPERATIONS
 from metier.sim.folder import is_simulated, refuse_simulated, simulated_folder
@@ -79,9 +82,13 @@ def serve(state: Path, listen: Listen | None = None) -> None:
     state.mkdir(mode=0o700, parents=True, exist_ok=True)
     clock = SystemClock()
     holder = f"the controller on {state}"
-    store, tools = open_store(database(state)), _tools(state)
+    matrix = read_settings(state)
+    store, tools = open_store(database(state)), _tools(state, matrix)
     foresee = forecast_within(clock)
-    loop = Loop(store, tools, clock, holder=holder, lost=_end_process, foresee=foresee, dump=dump_site)
+    low = LowSpace(matrix.low_space_percent, matrix.low_space_gib << 30)
+    loop = Loop(
+        store, tools, clock, holder=holder, lost=_end_process, foresee=foresee, dump=dump_site, low=low
+    )
     loop.start()
     try:
         _serve_api(loop, clock, state, listen)
@@ -111,7 +118,7 @@ def serve_simulated(
         clock = SteadyClock(moment, what.speed)
         site = LiveSite(fleet, clock)
         holder = f"the simulated controller on {state}"
-        tools = site.tools(validate_simulated)
+        tools = replace(site.tools(validate_simulated), texts=texts_of)
         loop = Loop(
             store,
             tools,
@@ -202,8 +209,9 @@ def restore(state: Path, source: BinaryIO) -> None:
     restore_store(database(state), source)
 
 
-def _tools(state: Path) -> Tools:
-    return Tools(DriverBook(), FolderMatrix(state / MATRIX), nocloud_seed, validate)
+def _tools(state: Path, settings: MatrixSettings) -> Tools:
+    matrix = FolderMatrix(state / MATRIX, others=settings.folders)
+    return Tools(DriverBook(), matrix, make_seed, validate, texts_of)
 
 
 def validate(before: Fleet, changes: Changes) -> None:
@@ -213,13 +221,28 @@ def validate(before: Fleet, changes: Changes) -> None:
             _check_drivers(before.nodes.get(name), node)
     validate_simulated(before, changes)
     for job in changes.get(Kind.JOB, {}).values():
-        archive = Path(str(job.arguments.get("archive", ".")))
-        if job.state is JobState.QUEUED and not archive.exists():
-            raise Refusal(f"cannot import {archive}: there is no such file", remedy="name the archive's path")
+        if job is not None and job.state is JobState.QUEUED:
+            _check_paths(job)
 
 
-def validate_simulated(before: Fleet, changes: Changes) -> None:  # noqa: ARG001 - keeps `Validate`
-    """Refuse collectors that no site would know; machines and archives are whatever they are called."""
+def _check_paths(job: Job) -> None:
+    """Refuse a job that would read what is not there, or write where no folder is."""
+    location, target = job.arguments.get("location"), job.arguments.get("target")
+    if isinstance(location, str) and not is_url(location) and not Path(location).exists():
+        raise Refusal(f"cannot import {location}: there is no such file", remedy="name the file's path")
+    if isinstance(target, str) and not Path(target).parent.is_dir():
+        raise Refusal(
+            f"cannot write {target}: there is no folder {Path(target).parent}",
+            remedy="make it, or name another place",
+        )
+
+
+def validate_simulated(before: Fleet, changes: Changes) -> None:
+    """Refuse collectors that no site would know, and personalities that cannot be rendered.
+
+    Machines and archives are whatever they are called.
+    """
+    check_personalities(before, changes)
     for kind in (Kind.TIER, Kind.IMAGE):
         for record in changes.get(kind, {}).values():
             _check_collectors(spec.collector for spec in (record.collectors if record else None) or ())

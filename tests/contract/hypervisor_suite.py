@@ -7,6 +7,7 @@ capabilities decide what is skipped, never a driver's name.
 import threading
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Protocol
 
 import pytest
@@ -16,6 +17,7 @@ from metier.domain.image import OfferedVm
 from metier.domain.observation import Power, VmFacts
 from metier.drivers.hypervisor.api import (
     Capability,
+    Capturing,
     Consoles,
     GuestSpec,
     Hypervisor,
@@ -62,6 +64,14 @@ class HostTestbed(Protocol):
 
     def kill(self, number: int) -> None:
         """End a running VM behind everybody's back."""
+        ...
+
+    def end_by_guest(self, number: int) -> bool:
+        """Let the guest of a running VM shut down by itself; False if there is none that could."""
+        ...
+
+    def content(self, file: Path) -> bytes:
+        """Return what was last written, according to a copy of an instance's disk."""
         ...
 
     def vanish(self) -> None:
@@ -123,6 +133,7 @@ class HypervisorSuite:
         assert isinstance(driver, Hypervisor)
         assert isinstance(driver, Watching) == (Capability.WATCH in driver.CAPABILITIES)
         assert isinstance(driver, Consoles) == (Capability.CONSOLE in driver.CAPABILITIES)
+        assert isinstance(driver, Capturing) == (Capability.CAPTURE in driver.CAPABILITIES)
 
     # --- a VM's life --------------------------------------------------------
 

@@ -3,7 +3,9 @@
 import hashlib
 import itertools
 import subprocess
+from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 from metier.domain.image import Disk, Machine, OfferedVm
 from metier.drivers.hypervisor.api import Hypervisor, ImageSource
@@ -24,6 +26,20 @@ FOREIGN = """
 _nodes = itertools.count(1)
 
 
+@dataclass(frozen=True, slots=True)
+class FileContent:
+    """A file as the content of a disk."""
+
+    path: Path
+
+    @property
+    def size_bytes(self) -> int:
+        return self.path.stat().st_size
+
+    def open(self) -> BinaryIO:
+        return self.path.open("rb")
+
+
 def make_image(folder: Path, key: str, machine: Machine | None = None) -> ImageSource:
     """Make an image of one small, empty disk, the same bytes every time."""
     folder = folder / key
@@ -32,7 +48,8 @@ def make_image(folder: Path, key: str, machine: Machine | None = None) -> ImageS
     if not file.exists():
         subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", file, str(CAPACITY_BYTES)], check=True)
     disk = Disk(file.name, CAPACITY_BYTES, file.stat().st_size, "sha256:0")
-    return ImageSource(key, folder, machine or Machine((disk,)))
+    machine = machine or Machine((disk,))
+    return ImageSource(key, machine, tuple(FileContent(file) for _ in machine.disks))
 
 
 class LibvirtTestbed:
@@ -110,6 +127,12 @@ class LibvirtTestbed:
     def kill(self, number: int) -> None:
         self.virsh("destroy", self.name_of(number))
 
+    def end_by_guest(self, number: int) -> bool:
+        return False
+
+    def content(self, file: Path) -> bytes:
+        return self._read(file)
+
     def vanish(self) -> None:
         self._lab.power_off(self._host.name)
 
@@ -125,6 +148,9 @@ class LibvirtTestbed:
         disk = self._disk(instance)
         if not disk.exists():
             return None
+        return self._read(disk)
+
+    def _read(self, disk: Path) -> bytes:
         raw = self._folder / "read"
         subprocess.run(["qemu-img", "convert", "-U", "-O", "raw", disk, raw], check=True)
         return raw.read_bytes()[:512].rstrip(b"\0")

@@ -4,7 +4,6 @@ import socket
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 
 import pytest
 
@@ -89,7 +88,7 @@ def a_guest(datacentre: DataCentre, number: int, address: str) -> None:
     host = SimHypervisor(datacentre, "host-1")
     host.define_vm(OfferedVm(number, memory_mib=64), timeout_s=1)
     seed = personality(f"web-{number}", f"web-{number}-1", f"{address}/24", None, mac="")
-    image = ImageSource("web-1", Path(), Machine(()))
+    image = ImageSource("web-1", Machine(()), ())
     guest = GuestSpec(f"web-{number}-1", image, f"web-{number}", seed, {})
     host.prepare(number, guest, lambda _done, _total: None, timeout_s=1)
     host.start(number, timeout_s=1)

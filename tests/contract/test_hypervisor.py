@@ -6,14 +6,16 @@ from pathlib import Path
 import pytest
 
 from metier.domain.image import Disk, Machine
-from metier.drivers.hypervisor.api import GuestSpec, Hypervisor, ImageSource
+from metier.drivers.hypervisor.api import Ended, GuestSpec, Hypervisor, ImageSource
 from metier.lab.datacentre import LabDatacentre
 from metier.lab.state import LabHost
 from metier.sim.clock import VirtualClock
 from metier.sim.datacentre import DataCentre
 from metier.sim.hypervisor import SimHypervisor
+from metier.sim.matrix import NoDisk
 from tests.builders import NOW
-from tests.contract.hypervisor_suite import OFFER, HostTestbed, HypervisorSuite, nothing
+from tests.contract.capture_suite import CaptureSuite
+from tests.contract.hypervisor_suite import OFFER, HostTestbed, nothing
 from tests.contract.libvirt_testbed import LibvirtTestbed
 from tests.contract.tcp_door import TcpDoor
 
@@ -32,7 +34,7 @@ class SimTestbed:
 
     def image(self, key: str) -> ImageSource:
         disk = Disk("disk-0.qcow2", capacity_bytes=1 << 20, stored_bytes=4096, digest="sha256:0")
-        return ImageSource(key, Path(), Machine((disk,)))
+        return ImageSource(key, Machine((disk,)), (NoDisk(),))
 
     def add_foreign(self, name: str, *, running: bool) -> None:
         self._host.foreign[name] = running
@@ -56,6 +58,13 @@ class SimTestbed:
 
     def kill(self, number: int) -> None:
         self.datacentre.stop_vm(self._host, self._host.vms[number])
+
+    def end_by_guest(self, number: int) -> bool:
+        self.datacentre.stop_vm(self._host, self._host.vms[number], Ended.BY_GUEST)
+        return True
+
+    def content(self, file: Path) -> bytes:
+        return file.read_bytes()
 
     def vanish(self) -> None:
         self.datacentre.switch(self.NODE, on=False)
@@ -88,13 +97,13 @@ class SharingTestbed(SimTestbed):
         other.start(1, timeout_s=1)
 
 
-class TestSimHypervisor(HypervisorSuite):
+class TestSimHypervisor(CaptureSuite):
     @pytest.fixture
     def testbed(self) -> HostTestbed:
         return SimTestbed()
 
 
-class TestSimHypervisorOfSharedStore(HypervisorSuite):
+class TestSimHypervisorOfSharedStore(CaptureSuite):
     """The same on a host whose store another host uses too, with a guest of its own in it."""
 
     @pytest.fixture
@@ -111,7 +120,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LabDatacentre]:
 
 
 @pytest.mark.e2e
-class TestLibvirt(HypervisorSuite):
+class TestLibvirt(CaptureSuite):
     @pytest.fixture
     def testbed(self, lab: LabDatacentre, tmp_path: Path) -> Iterator[HostTestbed]:
         testbed = LibvirtTestbed(lab, tmp_path)
@@ -120,7 +129,7 @@ class TestLibvirt(HypervisorSuite):
 
 
 @pytest.mark.e2e
-class TestRemoteLibvirt(HypervisorSuite):
+class TestRemoteLibvirt(CaptureSuite):
     """The same, through a remote URL: images cross the connection too."""
 
     @pytest.fixture

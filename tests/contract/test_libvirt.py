@@ -8,13 +8,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import BinaryIO
 
 import pytest
 
 from metier.domain.errors import OutcomeUnknown, Refused, Unavailable, chain
 from metier.domain.image import Disk, Machine
 from metier.domain.observation import Power
-from metier.drivers.hypervisor.api import GuestSpec, ImageSource
+from metier.drivers.hypervisor.api import Ended, GuestSpec, ImageSource
 from metier.drivers.hypervisor.libvirt import Libvirt
 from metier.drivers.hypervisor.libvirt.acceleration import firmware_runs
 from metier.drivers.hypervisor.libvirt.attempt import Attempt
@@ -27,7 +28,7 @@ from metier.lab.guest import build_guest
 from metier.lab.state import LabHost
 from metier.lab.waiting import wait_until
 from tests.contract.hypervisor_suite import OFFER, TIMEOUT_S, nothing
-from tests.contract.libvirt_testbed import LibvirtTestbed
+from tests.contract.libvirt_testbed import FileContent, LibvirtTestbed
 
 pytestmark = pytest.mark.e2e
 
@@ -72,12 +73,22 @@ def large_image(folder: Path, mib: int = 24) -> ImageSource:
     subprocess.run(["qemu-img", "convert", "-O", "qcow2", raw, file], check=True)
     raw.unlink()
     disk = Disk(file.name, mib << 20, file.stat().st_size, "sha256:0")
-    return ImageSource("large-1", folder, Machine((disk,)))
+    return ImageSource("large-1", Machine((disk,)), (FileContent(file),))
+
+
+class Unreadable:
+    """A disk of the image matrix that is gone."""
+
+    size_bytes = 4096
+
+    def open(self) -> BinaryIO:
+        raise FileNotFoundError(2, "No such file or directory")
 
 
 def with_machine(image: ImageSource, bus: str, controller: str = "", **machine: object) -> ImageSource:
     disks = tuple(replace(disk, bus=bus, controller=controller) for disk in image.machine.disks * 2)
-    return replace(image, machine=Machine(disks, **machine))  # type: ignore[arg-type] # names and values are the test's
+    machine_of_two = Machine(disks, **machine)  # type: ignore[arg-type] # names and values are the test's
+    return replace(image, machine=machine_of_two, disks=image.disks * 2)
 
 
 # --- the machine that an image expects --------------------------------------------------------------
@@ -120,7 +131,8 @@ def test_more_disks_than_a_controller_takes_get_a_second_one(
 ) -> None:
     image = testbed.image("web-1")
     disks = tuple(replace(image.machine.disks[0], bus="scsi", controller="lsilogic") for _ in range(9))
-    driver.prepare(1, guest_of(replace(image, machine=Machine(disks))), nothing, timeout_s=TIMEOUT_S)
+    image = replace(image, machine=Machine(disks), disks=image.disks * 9)
+    driver.prepare(1, guest_of(image), nothing, timeout_s=TIMEOUT_S)
     driver.start(1, timeout_s=TIMEOUT_S)
     assert testbed.virsh("dumpxml", testbed.name_of(1)).count("model='lsilogic'") == 2
 
@@ -260,9 +272,9 @@ def test_a_store_that_fills_up_meanwhile_keeps_no_part_of_an_image(
 
 def test_an_image_that_cannot_be_read_is_refused(testbed: LibvirtTestbed, driver: Libvirt) -> None:
     image = testbed.image("web-1")
-    (image.folder / "disk-0.qcow2").unlink()
-    with pytest.raises(Refused, match=r"disk-0\.qcow2: No such file"):
-        driver.prepare(1, guest_of(image), nothing, timeout_s=TIMEOUT_S)
+    gone = replace(image, disks=(Unreadable(),))
+    with pytest.raises(Refused, match=r"cannot read disk web-1\.0\.qcow2 of image web-1"):
+        driver.prepare(1, guest_of(gone), nothing, timeout_s=TIMEOUT_S)
     assert files_in(testbed.store) == []
 
 
@@ -335,7 +347,7 @@ def test_a_guest_os_hears_that_it_is_to_shut_down(
     disk = Disk(file.name, raw.stat().st_size, file.stat().st_size, "sha256:0")
     driver.remove_vm(1, timeout_s=TIMEOUT_S)
     driver.define_vm(replace(OFFER, memory_mib=128), timeout_s=TIMEOUT_S)
-    image = ImageSource("guest-1", file.parent, Machine((disk,)))
+    image = ImageSource("guest-1", Machine((disk,)), (FileContent(file),))
     driver.prepare(1, guest_of(image), nothing, timeout_s=TIMEOUT_S)
     driver.start(1, timeout_s=TIMEOUT_S)
     assert wait_until(lambda: len(lab.leases()) == 1, TIMEOUT_S), "it never asked for an address"
@@ -345,3 +357,4 @@ def test_a_guest_os_hears_that_it_is_to_shut_down(
         return driver.report(timeout_s=TIMEOUT_S).vms[0].power is Power.OFF
 
     assert wait_until(is_off, TIMEOUT_S, every_s=0.1)
+    assert driver.ended(1, timeout_s=TIMEOUT_S) is Ended.BY_GUEST

@@ -1,17 +1,23 @@
 """A real site for end-to-end tests: two libvirt hosts, a controller, and an operator at its console."""
 
+import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from metier.lab.archive import pack_archive
 from metier.lab.console import Answer, Console
 from metier.lab.controller import LabController
 from metier.lab.datacentre import LabDatacentre
 from metier.lab.guest import build_guest
+from metier.lab.guest_process import host_processes
+from metier.lab.host import HostFolder, read_init
+from metier.lab.identity import PROC
 from metier.lab.running import node_settings
 from metier.lab.state import LabHost
 from metier.lab.vmx import VmwareMachine
@@ -19,6 +25,12 @@ from metier.lab.waiting import wait_until
 
 VMS_PER_HOST = 3
 PATIENCE_S = 180.0
+
+FETCH = """
+import sys, urllib.request
+with urllib.request.urlopen(sys.argv[1], timeout=10) as answer:
+    sys.stdout.write(answer.read().decode())
+"""
 
 
 class Site:
@@ -80,19 +92,41 @@ class Site:
         argv = ["virsh", "-q", "-c", self.lab.host(host).url, *words]
         return subprocess.run(argv, capture_output=True, text=True, check=True, timeout=60).stdout
 
-    def page(self, address: str) -> str:
-        """Fetch a guest's page, from inside the site."""
-        program = (
-            f"import urllib.request as u; print(u.urlopen('http://{address}/', timeout=10).read().decode())"
-        )
-        argv = self.lab.command_in_site([sys.executable, "-c", program])
+    def page(self, address: str, path: str = "") -> str:
+        """Fetch a page of a guest's, from inside the site."""
+        argv = self.lab.command_in_site([sys.executable, "-c", FETCH, f"http://{address}/{path}"])
         return subprocess.run(argv, capture_output=True, text=True, check=True, timeout=30).stdout
+
+    def note(self, address: str) -> str:
+        """Return what is noted on a guest's disk."""
+        return self.page(address, "note").strip()
+
+    def change_inside(self, address: str, note: str) -> None:
+        """Do as the person at a guest's console who changes a file on its disk."""
+        assert self.page(address, f"cgi-bin/note?{quote(note)}") == f"noted: {note}\n"
+
+    def shut_down_inside(self, address: str) -> None:
+        """Do as the person at a guest's console who shuts it down."""
+        assert self.page(address, "cgi-bin/shutdown") == "going down\n"
+
+    def images(self, name: str) -> list[str]:
+        """Return the versions of an image."""
+        return [row["version"] for row in self.console.ask("image", "list", "--image", name)]
+
+    def work_files(self) -> list[str]:
+        """Return what unfinished work left in the image matrix."""
+        matrix = self.controller.state / "images"
+        return [str(path) for place in ("work", "downloads") for path in (matrix / place).rglob("*")]
+
+    def alert_codes(self) -> set[str]:
+        """Return the codes of the alerts that stand."""
+        return {alert["code"] for alert in self.console.ask("alert", "list")}
 
 
 @contextmanager
-def running_site(folder: Path) -> Iterator[Site]:
+def running_site(folder: Path, hosts: int = 2) -> Iterator[Site]:
     """Bring a site up with its hosts added and inventoried; nothing of it is left afterwards."""
-    with LabDatacentre(folder / "lab", [LabHost("host-1"), LabHost("host-2")]) as lab:
+    with LabDatacentre(folder / "lab", [LabHost(f"host-{number + 1}") for number in range(hosts)]) as lab:
         site = Site(folder, lab)
         site.controller.start()
         try:
@@ -105,15 +139,21 @@ def running_site(folder: Path) -> Iterator[Site]:
 
 
 def import_guest(
-    site: Site, name: str = "web", flags: tuple[str, ...] = (), machine: VmwareMachine | None = None
+    site: Site,
+    name: str = "web",
+    flags: tuple[str, ...] = (),
+    machine: VmwareMachine | None = None,
+    *,
+    version: str = "1",
 ) -> Path:
     """Build the lab's guest, pack it as a VMware archive and import it by the manual's own command."""
     disk = site.folder / f"{name}.raw"
     build_guest(disk, flags=flags)
     machine = machine or VmwareMachine(name, memory_mib=96)
     archive = pack_archive(disk, site.folder, machine, subformat="twoGbMaxExtentSparse")
-    site.console.type("-r", "-i", name, "-n", "1", "-f", str(archive), "-v", program="ccimport")
-    site.metier("image", "edit", f"{name}@1", "--collector", "http:80/health", "--startup-seconds", "120")
+    site.console.type("-r", "-i", name, "-n", version, "-f", str(archive), "-v", program="ccimport")
+    settings = ("--collector", "http:80/health", "--startup-seconds", "120")
+    site.metier("image", "edit", f"{name}@{version}", *settings)
     return archive
 
 
@@ -124,10 +164,11 @@ def create_tiers(site: Site, guests: int = 2) -> None:
 
 
 def create_host_tier(site: Site, vm_memory_mib: int = 128) -> None:
-    """Create a host tier on both hosts, inactive."""
+    """Create a host tier on all hosts, inactive."""
     offer = ("--vms", str(VMS_PER_HOST), "--vm-memory", str(vm_memory_mib), "--vm-disk", "1")
     site.metier("image", "create", "vmm", "--version", "1", "--type", "vmm-host", *offer)
-    site.metier("tier", "create", "hosts", "--image", "vmm@1", "--minimum", "1", "--target", "2")
+    target = str(len(site.lab.hosts))
+    site.metier("tier", "create", "hosts", "--image", "vmm@1", "--minimum", "1", "--target", target)
 
 
 def create_guest_tier(site: Site, name: str, guests: int, *options: str) -> None:
@@ -140,3 +181,20 @@ def create_guest_tier(site: Site, name: str, guests: int, *options: str) -> None
         *("--addresses", f"{addresses[0]}-{addresses[-1]}/{site.lab.prefix_length}"),
         *options,
     )
+
+
+@contextmanager
+def hung_daemon(site: Site, host: str) -> Iterator[None]:
+    """Stop a host's libvirt daemon in its tracks, and let it go on afterwards."""
+    init = read_init(HostFolder(site.lab.host(host).folder))
+    assert init is not None
+    pids = [
+        pid for pid in host_processes(init) if (PROC / str(pid) / "comm").read_text().strip() == "libvirtd"
+    ]
+    for pid in pids:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        for pid in pids:
+            os.kill(pid, signal.SIGCONT)

@@ -1,17 +1,19 @@
 """What real hosts and guests do wrong: hang, never come up, ask for strange hardware."""
 
 import os
-import signal
 from collections.abc import Iterator
-from contextlib import contextmanager
 
 import pytest
 
-from metier.lab.guest_process import host_processes
-from metier.lab.host import HostFolder, read_init
-from metier.lab.identity import PROC
 from metier.lab.vmx import VmwareMachine
-from tests.e2e.site import Site, create_guest_tier, create_host_tier, import_guest, running_site
+from tests.e2e.site import (
+    Site,
+    create_guest_tier,
+    create_host_tier,
+    hung_daemon,
+    import_guest,
+    running_site,
+)
 
 pytestmark = [
     pytest.mark.e2e,
@@ -51,7 +53,7 @@ def test_a_hung_vm_manager_costs_nobody_else_anything(site: Site) -> None:
     """R-FAIL-1: a host whose daemon hangs is left alone while its guests answer; all else goes on."""
     member = site.nodes("--tier", "ide")[0]
     other = ({"host-1", "host-2"} - {member["host"]}).pop()
-    with _hung_daemon(site, member["host"]):
+    with hung_daemon(site, member["host"]):
         site.until(
             lambda: any(alert["code"] == "vmm-unreachable" for alert in site.console.ask("alert", "list")),
             "the host is known to be unreachable",
@@ -78,20 +80,3 @@ def test_guests_that_never_serve_stop_automation(site: Site) -> None:
     assert "tier resume mute" in " ".join(site.tier("mute")["waiting_for"])
     site.metier("tier", "deallocate", "mute", "--wait", "--timeout", "120")
     site.metier("tier", "delete", "mute")
-
-
-@contextmanager
-def _hung_daemon(site: Site, host: str) -> Iterator[None]:
-    """Stop a host's libvirt daemon in its tracks, and let it go on afterwards."""
-    init = read_init(HostFolder(site.lab.host(host).folder))
-    assert init is not None
-    pids = [
-        pid for pid in host_processes(init) if (PROC / str(pid) / "comm").read_text().strip() == "libvirtd"
-    ]
-    for pid in pids:
-        os.kill(pid, signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        for pid in pids:
-            os.kill(pid, signal.SIGCONT)

@@ -39,6 +39,33 @@ STORIES: dict[str, tuple[str, ...]] = {
         "network to host-3 breaks",
         "pass 90",
     ),
+    "a version rolls out while its controller dies and a host goes off": (
+        "pass 60",
+        "order tier update name=web image=web@2",
+        "pass 4",
+        "controller dies",
+        "controller starts",
+        "pass 15",
+        "host-1 loses power",
+        "pass 120",
+    ),
+    "a version rolls out over a disengaged member": (
+        "pass 60",
+        "order tier edit name=web surge=0 max_unavailable=2",
+        "order node disengage name=host-1/VM1",
+        "order node disengage name=host-2/VM1",
+        "order node disengage name=host-3/VM1",
+        "order tier update name=web image=web@2",
+        "pass 120",
+    ),
+    "a version rolls out and is taken back halfway": (
+        "pass 60",
+        "order tier edit name=web surge=0",
+        "order tier update name=web image=web@2",
+        "pass 20",
+        "order tier rollback name=web",
+        "pass 120",
+    ),
     "hosts are to go from under their guests": (
         "pass 60",
         "order tier edit name=hosts minimum=1 target=2",
@@ -369,7 +396,31 @@ def _first(laws: Laws) -> str:
     return "".join(f"law {one.law}: {one.sentence}" for one in laws.breaches[:1])
 
 
+def a_version_that_fails_stops_at_the_first_slot() -> str:
+    """Whatever the switches allow, no second slot is given a version that the first one failed on."""
+    simulation, laws = _at_rest()
+    happen(simulation, "order tier edit name=web surge=0")
+    happen(simulation, "order tier update name=web image=web@2")
+    _pass_with_a_version_that_fails(simulation)
+    rollout = simulation.fleet.tiers[TierId("web")].rollout
+    if rollout is None or not rollout.paused or len(rollout.moved) != 1:
+        return f"check: a version that fails is rolled out: {rollout}"
+    happen(simulation, "order tier rollback name=web")
+    _pass_with_a_version_that_fails(simulation)
+    is_back = at_target(simulation.fleet, simulation.fleet.tiers[TierId("web")])
+    return _first(laws) or ("" if is_back else "check: web is not taken back")
+
+
+def _pass_with_a_version_that_fails(simulation: Simulation) -> None:
+    """Let five minutes pass in which no guest of web@2 answers, and all others do."""
+    for _ in range(100):
+        for _, vm in simulation.datacentre.vms():
+            vm.answers = vm.metadata.get("image") != "web@2"
+        simulation.pass_s(3)
+
+
 CHECKS: dict[str, Callable[[], str]] = {
+    "a version that fails stops at the first slot": a_version_that_fails_stops_at_the_first_slot,
     "the site is as the stories have it": the_site_is_as_the_stories_have_it,
     "a dead guest on a host that hangs is replaced": a_dead_guest_on_a_host_that_hangs_is_replaced,
     "only what failed counts as failed": only_what_failed_counts_as_failed,

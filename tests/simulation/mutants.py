@@ -9,61 +9,12 @@ this list: it gets a story in `directed.py`, or a law that is missing.
 
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from tests.simulation.mutant import Edit, Mutant, one, pair
 
 if TYPE_CHECKING:
     from tests.simulation.mutated import Verdict
-
-
-@dataclass(frozen=True, slots=True)
-class Edit:
-    """One change of one file below `src/metier`: `old`, which must stand there once, becomes `new`."""
-
-    file: str
-    old: str
-    new: str
-
-
-@dataclass(frozen=True, slots=True)
-class Mutant:
-    """One mistake.
-
-    Attributes:
-        breaks: What goes wrong by it, in one sentence.
-        caught_by: What may find it: `law 1` to `law 10` of the rules' list "Always true", the
-            `checker` of plans, a `check` of `directed.py`, `no rest` (the site never calms down),
-            `no end` (a check never ends), `crash`, or a `suite` of other tests.
-        first: The check that is run first, to save time.  All others may find it too.
-    """
-
-    name: str
-    breaks: str
-    edits: tuple[Edit, ...]
-    caught_by: tuple[str, ...]
-    first: str = ""
-
-
-UNCHECKED = Edit(
-    "control/round.py",
-    "faults = check(fleet, planned.work.actions, planned.work.fleet)",
-    "faults: tuple[str, ...] = ()",
-)
-"""The checker is away as well: whatever the planner does wrong, the laws alone must find it."""
-
-
-def one(name: str, breaks: str, file: str, old: str, new: str, by: str, first: str) -> Mutant:
-    """Return a mistake in one place; `by` has what may find it, with commas."""
-    return Mutant(name, breaks, (Edit(file, old, new),), tuple(by.split(", ")), first)
-
-
-def pair(
-    name: str, breaks: str, file: str, old: str, new: str, law: str, first: str
-) -> tuple[Mutant, Mutant]:
-    """Return a mistake that the checker of plans should stop, and the same without a checker."""
-    alone = one(name, breaks, file, old, new, f"checker, {law}", first)
-    edits = (*alone.edits, UNCHECKED)
-    return alone, Mutant(f"{name}, unchecked", f"{breaks}  No checker either.", edits, (law,), first)
 
 
 CUT_OFF = "story: a host without power controller is cut off"
@@ -514,7 +465,7 @@ OF_THE_STORE = (
         "an image is listed and not published",
         "The image matrix says that a version is there before it is.",
         "matrix/importing.py",
-        "            self.folders.publish(ready, order.ref)\n",
+        "        self.folders.publish(ready, wanted.ref)\n",
         "",
         "suite",
         "tests/contract/test_matrix.py::TestFolderMatrix::test_a_version_is_seen_whole_or_not_at_all",
@@ -523,14 +474,53 @@ OF_THE_STORE = (
         "the image matrix is not swept at a start",
         "What a killed import left behind stays.",
         "control/engine.py",
-        "tools.matrix.sweep(fleet.images)",
+        "tools.matrix.sweep(fleet.images, awaited_images(fleet))",
         "()",
         "suite, law 6",
         CRASHES,
     ),
 )
 
-MUTANTS = (*OF_EVIDENCE, *OF_THE_PLANNER, *OF_THE_EXECUTOR, *OF_THE_STORE)
+OF_ROLL_OUTS = (
+    *pair(
+        "a roll-out does not wait",
+        "The next slot is stopped before the last one is normal.",
+        "planner/steps/roll_out.py",
+        "tier.max_unavailable - max(progress.unwell, len(progress.coming)),",
+        "tier.max_unavailable,",
+        "law 11",
+        "story: a version rolls out and is taken back halfway",
+    ),
+    *pair(
+        "a roll-out stops disengaged members",
+        "A member is given another version although somebody took it in hand.",
+        "domain/rollout.py",
+        "    elif not node.engaged:\n        found.aside.append(node)\n",
+        "",
+        "law 2",
+        "story: a version rolls out over a disengaged member",
+    ),
+    one(
+        "a slot that fails does not pause its roll-out",
+        "Nobody is told that a version fails.",
+        "planner/steps/failures.py",
+        "    if not rollout.paused:\n",
+        "    if not rollout:\n",
+        "check",
+        "check: a version that fails stops at the first slot",
+    ),
+    one(
+        "nodes added for a roll-out stay",
+        "A tier keeps more nodes than its target after its roll-out.",
+        "domain/tier.py",
+        "        if self.rollout is None:\n            return self.target\n",
+        "        if self.rollout is None and not self.surge:\n            return self.target\n",
+        "law 8, law 9, no rest",
+        "story: a version rolls out while its controller dies and a host goes off",
+    ),
+)
+
+MUTANTS = (*OF_EVIDENCE, *OF_THE_PLANNER, *OF_ROLL_OUTS, *OF_THE_EXECUTOR, *OF_THE_STORE)
 
 
 def find_mutant(name: str) -> Mutant:

@@ -131,6 +131,10 @@ def _setting(chance: random.Random) -> str:
     return f"{_pick(chance, words)}={_pick(chance, ('yes', 'yes', 'no'))}"
 
 
+ROLLOUT_VERBS = ("pause", "resume", "rollback", "rollback")
+ROLLOUT_SETTINGS = ("surge=0", "surge=1", "surge=2", "max_unavailable=1", "max_unavailable=2")
+
+
 def _orders() -> list[Callable[[random.Random], str]]:
     tier_verbs = ("activate", "activate", "deactivate", "allocate", "deallocate", "resume")
     node_verbs = ("engage", "disengage", "power-on", "power-off", "power-cycle", "shutdown", "inventory")
@@ -144,6 +148,8 @@ def _orders() -> list[Callable[[random.Random], str]]:
         ),
         lambda chance: f"order tier {_pick(chance, tier_verbs)} name={_pick(chance, TIERS)}",
         lambda chance: f"order tier update name=web image=web@{_pick(chance, (1, 2))}",
+        lambda chance: f"order tier {_pick(chance, ROLLOUT_VERBS)} name=web",
+        lambda chance: f"order tier edit name=web {_pick(chance, ROLLOUT_SETTINGS)}",
         lambda chance: f"order node {_pick(chance, node_verbs)} name={_node(chance)}",
         lambda chance: f"order node {_pick(chance, node_verbs)} name={_node(chance)}",
         lambda chance: f"order node move name={_node(chance)} to={_pick(chance, ('free', 'maintenance'))}",

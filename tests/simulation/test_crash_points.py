@@ -18,8 +18,9 @@ from metier.domain import actions as act
 from metier.domain.errors import MetierError, chain
 from metier.domain.fleet import Changes, Fleet
 from metier.domain.ids import NodeId, TierId
-from metier.domain.node import Place
+from metier.domain.node import Node, Place
 from metier.domain.tier import TierState
+from metier.drivers.hypervisor.api import Ended
 from metier.operations import load_operations
 from metier.sim.clock import Agenda
 from metier.sim.datacentre import DataCentre
@@ -35,6 +36,8 @@ LATE_S = 8.0
 DOWN_S = 3.0
 """How long there is no controller: shorter than anything waits for one."""
 
+SLOT_1 = "the node of slot 1"
+
 STEPS: tuple[tuple[str, str, dict[str, Any]], ...] = (
     ("tier", "activate", {"name": "hosts"}),
     ("tier", "activate", {"name": "web"}),
@@ -44,6 +47,10 @@ STEPS: tuple[tuple[str, str, dict[str, Any]], ...] = (
     ("node", "shutdown", {"name": "host-2"}),
     ("node", "engage", {"name": "host-2"}),
     ("image", "import", {"file": "/archives/app.tgz", "name": "app", "version": "1"}),
+    ("node", "disengage", {"name": SLOT_1}),
+    ("world", "shut the guest of slot 1 down", {}),
+    ("image", "capture", {"name": "web", "version": "2", "node": SLOT_1}),
+    ("node", "engage", {"name": SLOT_1}),
 )
 
 
@@ -80,16 +87,27 @@ class Story:
         """Take the next step; it counts once its answer came, so that a lost order is given again."""
         noun, verb, arguments = STEPS[self.step]
         if noun == "world":
-            self.kill_guest()
-        elif (noun, verb) != ("image", "import") or not self.simulation.fleet.jobs:
-            self.simulation.order(noun, verb, **arguments)
+            self.end_guest(Ended.CUT if verb.startswith("kill") else Ended.BY_GUEST)
+        elif not self.is_job_there(f"{noun}-{verb}"):
+            given = {
+                key: str(self.guest().name) if value == SLOT_1 else value for key, value in arguments.items()
+            }
+            self.simulation.order(noun, verb, **given)
         self.step += 1
 
-    def kill_guest(self) -> None:
-        """Let the guest of slot 1 die."""
-        guest = self.simulation.fleet.member_nodes(TierId("web"))[0]
+    def is_job_there(self, kind: str) -> bool:
+        """Say whether a job was recorded though its answer was lost."""
+        return any(job.kind == kind for job in self.simulation.fleet.jobs.values())
+
+    def guest(self) -> Node:
+        """Return the node of slot 1."""
+        return self.simulation.fleet.member_nodes(TierId("web"))[0]
+
+    def end_guest(self, ended: Ended) -> None:
+        """Let the guest of slot 1 die, or shut itself down."""
+        guest = self.guest()
         machine = self.simulation.datacentre.machine(str(guest.host))
-        self.simulation.datacentre.stop_vm(machine, machine.vms[guest.vm_number or 0])
+        self.simulation.datacentre.stop_vm(machine, machine.vms[guest.vm_number or 0], ended)
 
     def judge(self) -> None:
         """Assert that the site is as the story leaves it."""
@@ -107,7 +125,10 @@ class Story:
         assert [slot.id for slot in fleet.slots.values() if slot.fences] == []
         assert [alert.message for alert in fleet.alerts.values() if alert.cleared is None] == []
         matrix = self.simulation.matrix
-        assert (matrix.staged, sorted(map(str, matrix.published))) == ({}, ["app@1", "vmm@1", "web@1"])
+        assert (matrix.staged, sorted(map(str, matrix.published))) == (
+            {},
+            ["app@1", "vmm@1", "web@1", "web@2"],
+        )
 
 
 def a_site() -> Fleet:
@@ -153,7 +174,9 @@ class Reaper:
         self._fork("after a call, unheard of" if is_done else "before a call")
 
     def _at_stage(self, _stage: str) -> None:
-        self._fork("in the middle of an import")
+        kinds = {job.kind for job in self._story.simulation.fleet.jobs.values()}
+        what = "a capture" if "image-capture" in kinds else "an import"
+        self._fork(f"in the middle of {what}")
 
     def _fork_late(self) -> None:
         """Let hosts do what was under way only when the next controller has looked."""
@@ -197,6 +220,7 @@ WAYS = (
     "after a call, unheard of",
     "done late",
     "in the middle of an import",
+    "in the middle of a capture",
 )
 
 

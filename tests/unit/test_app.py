@@ -36,6 +36,6 @@ def test_what_is_installed_passes_and_what_is_removed_is_no_matter() -> None:
 
 def test_an_archive_that_is_not_there_is_refused() -> None:
     draft = Draft(FLEET)
-    draft.put_job(replace(a_job(), arguments={"archive": "/nowhere/at/all.tgz"}))
+    draft.put_job(replace(a_job(), arguments={"location": "/nowhere/at/all.tgz"}))
     with pytest.raises(Refusal, match="there is no such file"):
         validate(FLEET, draft.changes)

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from metier.cli.manual import CCCAPTURE, CCIMPORT
+from metier.cli.manual import CCCAPTURE, CCEXPORT, CCIMPORT
 from metier.cli.nouns import SECTIONS
 from metier.cli.root import Root
 from tools.docs import markdown as md
@@ -51,6 +51,7 @@ def cli_page() -> str:
     blocks.append("## The manual's own commands")
     blocks += _about_command("ccimport", CCIMPORT, ())
     blocks += _about_command("cccapture", CCCAPTURE, ())
+    blocks += _about_command("ccexport", CCEXPORT, ())
     return md.page("Command line", *blocks)
 
 

@@ -7,13 +7,13 @@ from typing import NamedTuple
 
 import click
 
-from metier.cli.manual import CCCAPTURE, CCIMPORT
+from metier.cli.manual import PROGRAMS as MANUAL_PROGRAMS
 from metier.cli.session import Session
 from tools.docs.cli import program
 
-PROGRAMS = ("metier", "ccimport", "cccapture")
+PROGRAMS = ("metier", "ccimport", "cccapture", "ccexport")
 _FENCE = re.compile(r"^\s*(```|~~~)\s*(\w*)")
-_INLINE = re.compile(r"`((?:metier|ccimport|cccapture) [^`]+)`")
+_INLINE = re.compile(r"`((?:metier|ccimport|cccapture|ccexport) [^`]+)`")
 _PROMPT = re.compile(r"^\s*(?:[$#] )?")
 # What ends a command in a shell.
 _ENDS = frozenset(("|", ">", ">>", "<", "&&", "||", ";", "&"))
@@ -58,7 +58,7 @@ def fault_of(command: CommandLine) -> str:
         return f"it cannot be split into words: {error}"
     if program == "metier":
         return _fault_of_metier(words, whole=command.is_whole)
-    return _fault_in({"ccimport": CCIMPORT, "cccapture": CCCAPTURE}[program], words, whole=command.is_whole)
+    return _fault_in(MANUAL_PROGRAMS[program], words, whole=command.is_whole)
 
 
 def _words(text: str) -> list[str]:

@@ -1,18 +1,15 @@
 """Speaking to a controller, over its unix socket or HTTPS, with the standard library alone."""
 
 import json
-import os
 from collections.abc import Iterator, Mapping
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
-from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
-from urllib.parse import quote, urlencode
+from typing import TYPE_CHECKING, Any, NamedTuple
+from urllib.parse import urlencode
 
 from metier.cli.failure import UNREACHABLE, Failure, answered
 from metier.cli.local import LocalConnection, LocalResponse
 from metier.cli.state import Local, Remote
-from metier.operations.paths import ROOT
 
 if TYPE_CHECKING:
     from http.client import HTTPConnection, HTTPResponse
@@ -22,6 +19,7 @@ if TYPE_CHECKING:
 
 # What an answer may take that is not held on purpose; a change waits for the round under way.
 ANSWER_S = 60.0
+_PIECE_BYTES = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +42,14 @@ class Reply:
     value: Any
     etag: str
     cursor: str
+
+
+class Answer(NamedTuple):
+    """What came back to `Client.exchange`: the body if it is JSON, and headers by lower-case name."""
+
+    status: int
+    value: Any
+    headers: Mapping[str, str]
 
 
 class Client:
@@ -79,16 +85,45 @@ class Client:
             if not cursor:
                 return rows
 
-    def upload(self, path: Path) -> str:
-        """Send a file ahead and return what names it from then on."""
-        try:
-            file = path.open("rb")
-        except OSError as error:
-            raise Failure(f"cannot read {path}: {error.strerror}") from error
-        with file, closing(self._connect(ANSWER_S)) as connection:
-            size = os.fstat(file.fileno()).st_size
-            reply = self._reply(self._send_file(connection, file, path.name, size))
-        return str(reply.value["file"])
+    def exchange(
+        self, method: str, path: str, headers: Mapping[str, str], body: bytes | None = None
+    ) -> "Answer":
+        """Send a request with bytes for a body and return the answer.
+
+        Raises:
+            Failure: The controller cannot be reached (`unreachable`), or answered with an error.
+        """
+        with closing(self._connect(ANSWER_S)) as connection:
+            try:
+                # If it refused before it read everything, its answer may be there all the same.
+                with suppress(BrokenPipeError, ConnectionResetError):
+                    connection.request(method, path, body, {**self._headers(), **headers})
+                response = connection.getresponse()
+                text = response.read()
+            except self._troubles() as error:
+                raise self._unreachable(error) from error
+            value = _parsed(text)
+            if response.status >= 400:
+                raise answered(response.status, value)
+            return Answer(response.status, value, {k.lower(): v for k, v in response.headers.items()})
+
+    def content(self, path: str, headers: Mapping[str, str]) -> "Iterator[Answer | bytes]":
+        """Yield an answer without its body, and then that, piece by piece.
+
+        Raises:
+            Failure: As `exchange` does; also when the connection breaks off.
+        """
+        with closing(self._connect(ANSWER_S)) as connection:
+            try:
+                connection.request("GET", path, None, {**self._headers(), **headers})
+                response = connection.getresponse()
+                if response.status >= 400:
+                    raise answered(response.status, _parsed(response.read()))
+                yield Answer(response.status, None, {k.lower(): v for k, v in response.headers.items()})
+                while piece := response.read(_PIECE_BYTES):
+                    yield piece
+            except self._troubles() as error:
+                raise self._unreachable(error) from error
 
     def stream(self, path: str, query: Mapping[str, Any], after: str) -> Iterator[tuple[str, Any]]:
         """Yield the id and content of server-sent events until the controller ends the stream."""
@@ -120,28 +155,12 @@ class Client:
         except self._troubles() as error:
             raise self._unreachable(error) from error
 
-    def _send_file(self, connection: "Connection", file: IO[bytes], name: str, size: int) -> "Response":
-        headers = {**self._headers(), "Content-Length": str(size)}
-        assert not isinstance(connection, LocalConnection)
-        try:
-            try:
-                connection.request("PUT", f"{ROOT}/uploads/{quote(name, safe='')}", file, headers)
-            except (BrokenPipeError, ConnectionResetError):
-                # It refused before it read everything; then its answer may be there.
-                return connection.getresponse()
-            return connection.getresponse()
-        except self._troubles() as error:
-            raise self._unreachable(error) from error
-
     def _reply(self, response: "Response") -> Reply:
         try:
             text = response.read()
         except self._troubles() as error:
             raise self._unreachable(error) from error
-        try:
-            value = json.loads(text) if text else None
-        except ValueError:
-            value = None
+        value = _parsed(text)
         if response.status >= 400 or (value is None and response.status != 304):
             raise answered(response.status, value)
         headers = response.headers
@@ -190,6 +209,14 @@ class Client:
             place, remedy = str(where), "look at METIER_URL, and whether the controller runs there"
         message = f"cannot reach the controller at {place}: {reason[:1].lower()}{reason[1:]}"
         return Failure(message, code="unreachable", remedy=remedy, exit_status=UNREACHABLE)
+
+
+def _parsed(text: bytes) -> Any:
+    """Return what JSON says; None if it is none."""
+    try:
+        return json.loads(text) if text else None
+    except ValueError:
+        return None
 
 
 def _plain(query: Mapping[str, Any]) -> dict[str, Any]:

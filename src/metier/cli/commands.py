@@ -9,6 +9,7 @@ import click
 from metier.cli.output import FORMS
 from metier.cli.parameters import parameter_of, with_switch_words
 from metier.cli.session import session_of
+from metier.operations.paths import NewFile
 
 if TYPE_CHECKING:
     from metier.operations.registry import Argument, Operation
@@ -95,6 +96,8 @@ def _shared_options(operation: "Operation") -> list[click.Option]:
     if operation.key == "export-site":
         return [_out_option(), output_option(("json",)), state_option()]
     options = [output_option()]
+    if any(part.name == "file" and part.type is not NewFile for part in operation.arguments):
+        options.append(_flag("upload", "Send the file to a controller on this machine too"))
     if operation.is_change:
         options += [_flag("plan", "Print what would follow; change nothing"), *_waiting_options()]
     elif operation.form.value == "list":

@@ -20,7 +20,7 @@ import click
 from metier.cli.client import Client, Reply, Request
 from metier.cli.failure import timed_out
 from metier.cli.main import run
-from metier.cli.manual import CCIMPORT
+from metier.cli.manual import PROGRAMS
 from metier.cli.root import Root, registered
 from metier.cli.session import Session
 from metier.cli.state import Local
@@ -124,7 +124,7 @@ _UNFIT = {
 
 
 def _program(name: str) -> click.Command:
-    return CCIMPORT if name == "ccimport" else Root(registered)
+    return PROGRAMS.get(name) or Root(registered)
 
 
 def _parsed(command: click.Command, name: str, words: list[str], session: Session) -> Understood:

@@ -27,8 +27,10 @@ class LocalResponse:
         self.status = int(words[1])
         self.headers: Mapping[str, str] = dict(self._header_lines())
 
-    def read(self) -> bytes:
-        """Return the rest of the body; raises OSError when it was cut off."""
+    def read(self, size: int = -1) -> bytes:
+        """Return the rest of the body, or up to `size` bytes of it; raises OSError when all was cut off."""
+        if size >= 0:
+            return self._file.read(size)
         body = self._file.read()
         wanted = self.headers.get("content-length")
         if wanted is not None and len(body) != int(wanted):

@@ -1,4 +1,4 @@
-"""The programs `metier`, `ccimport` and `cccapture`: from a command line to an exit status."""
+"""The programs `metier`, `ccimport`, `cccapture` and `ccexport`: from a command line to an exit status."""
 
 import sys
 from collections.abc import Sequence
@@ -27,6 +27,13 @@ def cccapture() -> None:
     from metier.cli.manual import CCCAPTURE
 
     sys.exit(run(CCCAPTURE, "cccapture", sys.argv[1:]))
+
+
+def ccexport() -> None:
+    """Run `ccexport`, the name that goes with them for `metier image export`."""
+    from metier.cli.manual import CCEXPORT
+
+    sys.exit(run(CCEXPORT, "ccexport", sys.argv[1:]))
 
 
 def run(command: click.Command, name: str, arguments: Sequence[str]) -> int:
@@ -89,7 +96,7 @@ def _failure_of(error: Exception) -> Failure | None:
 
 def _wants_json(arguments: Sequence[str]) -> bool:
     """Tell whether a command line asks for JSON, even one that could not be parsed."""
-    pairs = zip(arguments, [*arguments[1:], ""], strict=True)
+    pairs = zip(arguments, [*arguments[1:], ""], strict=False)
     return any(
         word in ("-ojson", "-o=json", "--output=json") or (word in ("-o", "--output") and following == "json")
         for word, following in pairs

@@ -1,152 +1,150 @@
-"""`ccimport` and `cccapture`: the manual's names, with the manual's options."""
+"""`ccimport`, `cccapture` and `ccexport`: the manual's names, with the manual's options."""
 
-import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import click
 
 from metier.cli.commands import HELP_WIDTH, state_option
-from metier.cli.failure import Failure, wrong_usage
-from metier.cli.session import session_of, tell
+from metier.cli.failure import wrong_usage
+from metier.cli.interview import TYPES, about_import, ask, yes_or_no
+from metier.cli.session import Session, session_of, tell
 
-_TYPES = ("linux", "windows", "other")
 _A_LONG_TIME_S = 7 * 86_400.0
+_DECLINED = 1
 
+_FORMS = ("ova", "qcow2", "vmdk", "vhd", "vhdx", "raw")
 
 _SETTINGS: Mapping[str, Any] = {"help_option_names": ["-h", "--help"], "max_content_width": HELP_WIDTH}
 
 
+def _answers(command: Any) -> Any:
+    """Give a command an option for each answer about a node's needs."""
+    options = (
+        click.option(
+            "-m", "--minimum-memory", "minimum_memory_mib", type=int, help="Memory it needs, in MiB"
+        ),
+        click.option("-a", "--attribute", multiple=True, help="Attribute that a node must have; repeatable"),
+        click.option("-d", "--disk", type=int, help="Local disk that a node must have, in GiB"),
+        click.option("-u", "--startup", "startup_seconds", type=int, help="Service startup time, in seconds"),
+        click.option("-c", "--collector", multiple=True, help="ping, tcp:PORT or http:PORT/PATH; repeatable"),
+    )
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
 @click.command("ccimport", params=[state_option()], context_settings=dict(_SETTINGS))
-@click.option("-r", "vmware", is_flag=True, help="The archive holds a VMware VM: its .vmx and .vmdk files")
-@click.option("-i", "image", metavar="NAME", help="Name of the image")
+@click.option(
+    "-r", "vmware_only", is_flag=True, help="The archive holds a VMware VM: its .vmx and .vmdk files"
+)
+@click.option("-i", "name", metavar="NAME", help="Name of the image")
 @click.option("-n", "version", metavar="VERSION", help="Its version: a number or a word  [default: the next]")
 @click.option("-f", "file", metavar="ARCHIVE", help="The archive: tar -zcvf filename.tgz *.vm*")
-@click.option("-s", "ask", is_flag=True, help="Ask the capture questions; without it their defaults stand")
+@click.option("--url", metavar="URL", help="Instead of -f: fetch it by http or https")
+@click.option("-s", "asks", is_flag=True, help="Ask the capture questions; without it their defaults stand")
 @click.option("-v", "verbose", is_flag=True, help="Show the progress")
-@click.option("-t", "--type", "kind", type=click.Choice(_TYPES), help="Image type  [default: other]")
+@click.option("-t", "--type", type=click.Choice(TYPES), help="Image type  [default: other]")
+@_answers
 @click.pass_context
-def import_command(ctx: click.Context, /, **given: Any) -> None:
-    """Import a VMware archive as a guest image; the same as `metier image import`.
+def import_command(ctx: click.Context, /, *, asks: bool, verbose: bool, **given: Any) -> None:
+    """Import a VM or a disk as a guest image; the same as `metier image import`.
 
-    For example: ccimport -r -i w2k -n raw -f /tmp/filename.tgz -s -v
+    With -r it must be a VMware VM.  For example:
+    ccimport -r -i w2k -n raw -f /tmp/filename.tgz -s -v
     """
-    _check(given)
+    said = _said(given)
+    if "name" not in said:
+        raise wrong_usage("the image's name is missing", "add -i: ccimport -r -i NAME -f ARCHIVE")
+    if ("file" in said) == ("url" in said):
+        problem = "-f and --url exclude each other" if "file" in said else "the archive is missing"
+        raise wrong_usage(problem, "add one of them: ccimport -r -i NAME -f ARCHIVE")
     session = session_of(ctx)
-    session.verbose = given["verbose"]
-    answers: dict[str, Any] = {"type": given["kind"]} if given["kind"] else {}
-    if given["ask"]:
-        answers = {**answers, **interview(already=answers)}
-    values = {"name": given["image"], "file": given["file"], "version": given["version"], **answers}
-    import_image(session, {key: value for key, value in values.items() if value is not None})
+    session.verbose = verbose
+    _carry_out(session, "import", {**said, **(about_import(said) if asks else {})})
 
 
+# -h is the image host here, as it is asked for after the name.
 @click.command(
-    "cccapture",
-    context_settings={**_SETTINGS, "ignore_unknown_options": True, "allow_extra_args": True},
+    "cccapture", params=[state_option()], context_settings={**_SETTINGS, "help_option_names": ["--help"]}
 )
-def capture_command() -> None:
-    """Capture an image from a VM that was shut down; not available in this version."""
-    raise Failure(
-        "cccapture is not available in this version of metier",
-        code="not-available",
-        remedy="archive the VM's files and import them: ccimport -r -i NAME -f ARCHIVE",
-    )
+@click.option("-t", "--type", type=click.Choice(TYPES), help="Image type  [default: as the version it runs]")
+@click.option("-i", "name", metavar="NAME", help="Name of the image")
+@click.option("-n", "version", metavar="VERSION", help="Its version: a number or a word  [default: the next]")
+@click.option("-h", "--host", metavar="ADDRESS", help="Image host: IP address of the host node, or its name")
+@click.option("-g", "--vm", type=int, metavar="NUMBER", help="VM to capture: 2 for slot VM2 of that host")
+@click.option("--node", metavar="NODE", help="Instead of -h and -g: the virtual node, host-1/VM2")
+@_answers
+@click.option("-y", "--yes", "is_sure", is_flag=True, help="Ask nothing: what is not given keeps its default")
+@click.option("--accept-warnings", is_flag=True, help="Capture it though its power was cut")
+@click.pass_context
+def capture_command(ctx: click.Context, /, *, is_sure: bool, accept_warnings: bool, **given: Any) -> None:
+    """Capture a new image version from a VM whose guest OS was shut down.
+
+    Asks for what is not given as an option, one question after another; the same as
+    `metier image capture`.  Disengage the node and shut its guest OS down from its console first.
+    For example: cccapture -t windows -i w2k -n 2 -h 10.0.0.5 -g 2
+    """
+    from metier.cli.capturing import Interview, Known
+
+    session = session_of(ctx)
+    interview = Interview(Known(session.client()), _said(given), asks=not is_sure)
+    interview.run()
+    if not is_sure:
+        tell(interview.summary())
+        if not ask("Capture?", yes_or_no, "yes"):
+            tell("nothing was captured")
+            raise click.exceptions.Exit(_DECLINED)
+    _carry_out(session, "capture", interview.answers, accept_warnings=accept_warnings)
+
+
+@click.command("ccexport", params=[state_option()], context_settings=dict(_SETTINGS))
+@click.option("-i", "image", metavar="NAME", required=True, help="Name of the image")
+@click.option("-n", "version", metavar="VERSION", required=True, help="Its version")
+@click.option("-f", "file", metavar="FILE", required=True, help="The file to write, which must not exist")
+@click.option("-F", "--form", type=click.Choice(_FORMS), help="How to write it  [default: ova]")
+@click.option("-v", "verbose", is_flag=True, help="Show the progress")
+@click.pass_context
+def export_command(ctx: click.Context, /, *, image: str, version: str, verbose: bool, **given: Any) -> None:
+    """Export an image version to a file; the same as `metier image export`.
+
+    For example: ccexport -i w2k -n raw -f /tmp/w2k.ova
+    """
+    session = session_of(ctx)
+    session.verbose = verbose
+    _carry_out(session, "export", {**_said(given), "name": f"{image}@{version}"})
 
 
 CCIMPORT = import_command
 CCCAPTURE = capture_command
+CCEXPORT = export_command
+
+PROGRAMS: Mapping[str, click.Command] = {"ccimport": CCIMPORT, "cccapture": CCCAPTURE, "ccexport": CCEXPORT}
+"""The manual's commands, by name."""
 
 
-def interview(already: Mapping[str, Any]) -> dict[str, Any]:
-    """Ask the capture questions one by one, on a terminal or from standard input.
-
-    Raises:
-        Failure: Standard input ended before the last answer.
-    """
-    answers: dict[str, Any] = {}
-    for name, question, default, parse in _QUESTIONS:
-        if name not in already:
-            value = _ask(question, default, parse)
-            if value not in ("", ()):
-                answers[name] = value
-    return answers
+def _said(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options that were given."""
+    return {
+        name: value
+        for name, value in given.items()
+        if value is not None and value is not False and value not in ((), "")
+    }
 
 
-def import_image(session: Any, arguments: Mapping[str, Any]) -> None:
-    """Import an image and return once it is published."""
+def _carry_out(
+    session: Session, verb: str, arguments: Mapping[str, Any], *, accept_warnings: bool = False
+) -> None:
+    """Carry out a verb on images, and return once its job is done."""
     from metier.cli import running
     from metier.cli.root import registered
 
-    operation = registered("image")["image", "import"]
     values = {
         **arguments,
         "common_output": "table",
         "common_plan": False,
         "common_wait": True,
         "common_timeout": _A_LONG_TIME_S,
-        "common_accept_warnings": False,
+        "common_accept_warnings": accept_warnings,
     }
-    running.change(operation, session, values)
-
-
-def _check(given: Mapping[str, Any]) -> None:
-    if not given["vmware"]:
-        raise wrong_usage(
-            "only archives of VMware VMs can be imported in this version",
-            "say -r if this is one: ccimport -r -i NAME -f ARCHIVE",
-        )
-    for key, flag, what in (("image", "-i", "the image's name"), ("file", "-f", "the archive")):
-        if not given[key]:
-            raise wrong_usage(f"{what} is missing", f"add {flag}: ccimport -r -i NAME -f ARCHIVE")
-
-
-def _ask(question: str, default: str, parse: Callable[[str], Any]) -> Any:
-    while True:
-        shown = f"{question} [{default}]: " if default else f"{question}: "
-        sys.stderr.write(shown)
-        sys.stderr.flush()
-        line = sys.stdin.readline()
-        if not line:
-            tell("")
-            raise Failure(
-                f"standard input ended before the answer to: {question}",
-                code="no-answer",
-                remedy="answer every question with a line, or leave out -s to take the defaults",
-            )
-        if not sys.stdin.isatty():
-            tell(line.strip())
-        try:
-            return parse(line.strip() or default)
-        except ValueError as error:
-            if not sys.stdin.isatty():
-                # Nobody is there to try again, and the next line answers another question.
-                raise wrong_usage(f"{question}: {error}") from error
-            tell(f"  {error}")
-
-
-def _type(text: str) -> str:
-    if text.lower() not in _TYPES:
-        raise ValueError(f"{text!r} is none of {', '.join(_TYPES)}")
-    return text.lower()
-
-
-def _number(text: str) -> int | str:
-    if not text:
-        return ""
-    if not text.isdecimal():
-        raise ValueError(f"{text!r} is not a whole number")
-    return int(text)
-
-
-def _words(text: str) -> tuple[str, ...]:
-    return tuple(text.replace(",", " ").split())
-
-
-_QUESTIONS: tuple[tuple[str, str, str, Callable[[str], Any]], ...] = (
-    ("type", f"image type ({', '.join(_TYPES)})", "other", _type),
-    ("minimum_memory_mib", "minimum memory in MiB, empty for what the VM has", "", _number),
-    ("attribute", "attributes that a node must have, empty for none", "", _words),
-    ("startup_seconds", "service startup time in seconds", "300", _number),
-    ("collector", "collectors (ping, tcp:PORT, http:PORT/PATH), empty for none", "", _words),
-)
+    running.change(registered("image")["image", verb], session, values)

@@ -9,10 +9,12 @@ SECTIONS = {
         "alert": "What an operator should know about.",
         "event": "The journal: what was decided and seen, and why.",
         "job": "Long work and how far it is.",
+        "procedure": "Guided updates of images, and how far they are.",
         "token": "Tokens for callers from other machines.",
     },
     "The whole site": {
         "status": "Show how the site is.",
+        "matrix": "Show the folders of the image matrix, and the room there.",
         "plan": "Show what is about to be done and what is waited for.",
         "apply": "Make the site as a file says.",
         "export-site": "Write all that plans are made from, for simulating it elsewhere.",

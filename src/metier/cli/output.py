@@ -87,6 +87,11 @@ def printable(text: str) -> str:
     return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text)
 
 
+def indented(text: str, space: str = "  ") -> list[str]:
+    """Return the lines of a text, set in, without anything that could steer a terminal."""
+    return [f"{space}{printable(line.expandtabs())}".rstrip() for line in text.splitlines()]
+
+
 def has_colour(stream: TextIO) -> bool:
     """Tell whether to colour what goes to `stream`."""
     return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
@@ -147,6 +152,13 @@ def _without_fraction(text: str) -> str:
 
 def _entry(key: str, value: Any, width: int, *, colour: bool) -> str:
     label = f"{_header(key)}:".ljust(width + 1)
+    if isinstance(value, str) and "\n" in value:
+        return "\n".join([f"{_header(key)}:", *indented(value)])
+    if isinstance(value, Mapping) and any("\n" in str(inner) for inner in value.values()):
+        blocks = ((printable(str(name)), indented(str(inner), "    ")) for name, inner in value.items())
+        return "\n".join(
+            [f"{_header(key)}:", *(line for name, block in blocks for line in (f"  {name}:", *block))]
+        )
     if isinstance(value, list) and value and all(isinstance(inner, Mapping) for inner in value):
         columns = list(dict.fromkeys(column for inner in value for column in inner))
         inner_table = table(value, columns, None, colour=colour)

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 _SHORT = {"file": "-f"}
 # Ten settings for each of 100,000 nodes, and as much again.
 _DOCUMENT_PARTS = 2_000_000
+_TEXT_BYTES = 1 << 20
+"""The longest text of a file that is sent as an argument."""
 _ON = frozenset(("on", "true", "yes"))
 _OFF = frozenset(("off", "false", "no"))
 
@@ -112,8 +114,48 @@ def given(operation: "Operation", values: Mapping[str, Any]) -> dict[str, Any]:
             continue
         if is_document(part):
             value = document(str(value))
+        elif part.holds.value != "value":
+            value = _from_files(part.holds.value, value)
         found[part.name] = list(value) if isinstance(value, tuple) else value
     return found
+
+
+def _from_files(holds: str, value: Any) -> Any:
+    """Return an argument, or each of several, with the content of files where their names stood."""
+    read = file_text if holds == "file-text" else named_file_text
+    return tuple(map(read, value)) if isinstance(value, tuple) else read(str(value))
+
+
+def file_text(name: str) -> str:
+    """Return the text of a file; `-` is standard input, and no name is no text."""
+    if not name:
+        return ""
+    try:
+        raw = sys.stdin.buffer.read(_TEXT_BYTES + 1) if name == "-" else _first_bytes(Path(name))
+    except OSError as error:
+        raise Failure(f"cannot read {name}: {error.strerror}") from error
+    if len(raw) > _TEXT_BYTES:
+        raise wrong_usage(f"cannot send {name}: it has more than {_TEXT_BYTES} bytes")
+    try:
+        return raw.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise wrong_usage(f"cannot send {name}: it is no text in UTF-8") from error
+
+
+def named_file_text(given_as: str) -> str:
+    """Return `KEY[,WORD]=TEXT` for `KEY=FILE[,WORD]`; a file whose whole name has a comma is meant itself."""
+    key, equals, name = given_as.partition("=")
+    if not equals:
+        raise wrong_usage(f"{given_as!r} is not NAME=FILE")
+    before, comma, word = name.rpartition(",")
+    if comma and not Path(name).exists():
+        return f"{key},{word}={file_text(before)}"
+    return f"{key}={file_text(name)}"
+
+
+def _first_bytes(path: Path) -> bytes:
+    with path.expanduser().open("rb") as file:
+        return file.read(_TEXT_BYTES + 1)
 
 
 def document(name: str) -> Any:
@@ -188,8 +230,10 @@ def _help_of(argument: "Argument") -> str:
 
 
 def _metavar_of(argument: "Argument") -> str | None:
-    if is_document(argument):
+    if is_document(argument) or argument.holds.value == "file-text":
         return "FILE"
+    if argument.holds.value == "named-file-text":
+        return "NAME=FILE"
     if argument.choices or shape_of(argument.type).base is bool:
         return None
     return "NUMBER" if shape_of(argument.type).base in (int, float) else "TEXT"

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from metier.cli.output import printable, table
+from metier.cli.output import indented, printable, table
 
 Row = Mapping[str, Any]
 
@@ -42,6 +42,7 @@ def plan_text(plan: Row, form: str) -> str:
         _section("displaced", map(_displaced, plan.get("displaced") or []), is_all=is_all),
         _section("times rest on", _durations(plan, is_all=is_all), is_all=is_all),
         _section("notes", plan.get("notes") or [], is_all=is_all),
+        _personalities(plan.get("personalities") or [], is_all=is_all),
         _table("waiting", plan.get("waiting") or [], _WAITING),
     ]
     return "\n".join(line for section in sections for line in section)
@@ -62,6 +63,19 @@ def _section(title: str, sentences: Iterable[str], *, is_all: bool) -> list[str]
     shown = found if is_all else found[:_MOST_SENTENCES]
     lines = [f"  - {sentence}" for sentence in shown]
     return [f"{title}:", *lines, *_more(len(found) - len(shown))] if found else []
+
+
+def _personalities(rows: Sequence[Row], *, is_all: bool) -> list[str]:
+    """Return what guests would be told; slots with the same difference share it."""
+    groups: dict[str, list[str]] = {}
+    for row in rows:
+        groups.setdefault(row["difference"], []).append(f"slot {row['slot']} of {row['tier']}")
+    shown = list(groups.items()) if is_all else list(groups.items())[:_MOST_SENTENCES]
+    lines = []
+    for difference, slots in shown:
+        more = f" and {len(slots) - 1} more" if len(slots) > 1 else ""
+        lines += [f"what {slots[0]}{more} is told differs:", *indented(difference)]
+    return lines + _more(len(groups) - len(shown))
 
 
 def _more(count: int) -> list[str]:

@@ -10,13 +10,23 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from metier.cli import updating
+from metier.cli.afterwards import (
+    check_target,
+    is_finding,
+    is_waited_for,
+    new_file,
+    take_home,
+    tell_doubts,
+)
 from metier.cli.client import Client, Request
 from metier.cli.exporting import export
-from metier.cli.failure import Failure, in_json, in_words
+from metier.cli.failure import Failure, in_json, in_words, wrong_usage
 from metier.cli.output import emit, list_text, printable, row_text
 from metier.cli.parameters import given
 from metier.cli.planning import plan_text
-from metier.cli.session import Session, accepted, tell, warn
+from metier.cli.sending import STANDARD_INPUT, send
+from metier.cli.session import Session, accepted, session_of, tell, warn
 from metier.cli.waiting import Progress, Wait
 from metier.operations.paths import location
 
@@ -26,6 +36,7 @@ if TYPE_CHECKING:
 # As much as the controller gives in one answer.
 _PAGE = 10_000
 _WATCH_S = 30
+_A_LONG_TIME_S = 7 * 86_400.0
 
 _Result = TypeVar("_Result")
 
@@ -76,10 +87,21 @@ def change(operation: "Operation", session: Session, values: Mapping[str, Any]) 
     if values["common_accept_warnings"]:
         calls = [Call(_with(call.request, accept_warnings=True)) for call in calls]
     changes, failures = _each(calls, form, lambda call: _carried_out(client, call, form))
-    if values["common_wait"]:
-        jobs = _wait(session, client, changes, values["common_timeout"])
+    if operation.key == updating.KEY and updating.is_followed(values):
+        for done in changes:
+            updating.follow(session, client, done.outcome["object"]["id"], values)
+    elif values["common_wait"] or is_waited_for(operation, client):
+        timeout_s = values["common_timeout"] if values["common_wait"] else _A_LONG_TIME_S
+        jobs = _wait(session, client, changes, timeout_s)
         if form == "table":
             emit("\n".join(printable(f"{job['kind']} of {job['subject']} done") for job in jobs))
+        told = [sentence for done in changes for sentence in done.outcome.get("warnings") or ()]
+        tell_doubts(client, jobs, told)
+        if new_file(operation):
+            take_home(session, client, jobs, _target(operation, client, values), form)
+        if is_finding(operation):
+            _print_rows([job.get("result") or {} for job in jobs], form, several=len(jobs) > 1)
+            return
     if form != "table":
         outcomes = [change.outcome for change in changes]
         _print_outcomes(outcomes, form, several=len(calls) > 1)
@@ -116,7 +138,14 @@ def _calls(operation: "Operation", client: Client, values: Mapping[str, Any]) ->
     where = location(operation)
     arguments = given(operation, values)
     if any(part.name == "file" for part in operation.arguments) and "file" in arguments:
-        arguments["file"] = _file_for(client, str(arguments["file"]))
+        file = str(arguments.pop("file"))
+        if not new_file(operation):
+            arguments["file"] = _file_for(client, file, values)
+        elif client.is_local:
+            arguments["file"] = _absolute(file)
+    target = _target(operation, client, values)
+    if target is not None:
+        check_target(target)
     names: list[Any] = [None]
     if where.named is not None:
         value = arguments.pop(where.named.name, where.named.default)
@@ -125,10 +154,28 @@ def _calls(operation: "Operation", client: Client, values: Mapping[str, Any]) ->
     return [Call(Request(where.method, where.filled(name), query, body)) for name in names]
 
 
-def _file_for(client: Client, name: str) -> str:
+def _file_for(client: Client, name: str, values: Mapping[str, Any]) -> str:
     """Return what names a file to the controller: its path here, or what it was sent ahead as."""
-    path = Path(os.path.normpath(Path(name).expanduser().absolute()))
-    return str(path) if client.is_local else client.upload(path)
+    if client.is_local and name != STANDARD_INPUT and not values.get("common_upload"):
+        return _absolute(name)
+    progress = Progress(shown=session_of(click.get_current_context()).verbose)
+    try:
+        return send(client, name if name == STANDARD_INPUT else _absolute(name), progress)
+    finally:
+        progress.end()
+
+
+def _target(operation: "Operation", client: Client, values: Mapping[str, Any]) -> Path | None:
+    """Return the file of this machine that a controller elsewhere is to fill, if it is so."""
+    if client.is_local or not new_file(operation):
+        return None
+    if not values.get("file"):
+        raise wrong_usage("say which file to write", "for example --file web.ova")
+    return Path(_absolute(str(values["file"])))
+
+
+def _absolute(name: str) -> str:
+    return os.path.normpath(Path(name).expanduser().absolute())
 
 
 def _each(

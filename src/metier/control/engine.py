@@ -12,6 +12,7 @@ from typing import Any, Protocol
 import structlog
 
 from metier.control.alerts import AlertBook
+from metier.control.image_jobs import awaited_images
 from metier.control.inbox import Message, Order
 from metier.control.observe import Probe, Question, Schedule, Sight
 from metier.control.recovery import take_over
@@ -89,7 +90,7 @@ class Engine:
         now = clock.now()
         epoch = store.hold(holder)
         fleet = store.load()
-        self.fleet = take_over(store, fleet, now, tools.matrix.sweep(fleet.images))
+        self.fleet = take_over(store, fleet, now, tools.matrix.sweep(fleet.images, awaited_images(fleet)))
         self.last = Round(self.fleet, Plan(), {})
         self.rounds = 0
         self.is_lost = False
@@ -165,7 +166,8 @@ class Engine:
         log.error("round not stored", error=chain(error))
         # What was planned did not happen: plan everything anew from what is stored.  The planner
         # stays, for its action ids must not come twice.
-        self._memory = Memory(self._memory.planner, AlertBook(self.fleet))
+        before = self._memory
+        self._memory = Memory(before.planner, AlertBook(self.fleet), sight=before.sight, room=before.room)
         for message in messages:
             if isinstance(message, Order):
                 message.reply.set_exception(error)

@@ -6,11 +6,14 @@ import structlog
 
 from metier.control.tools import Tools
 from metier.domain import actions as act
-from metier.domain.errors import Bug, OutcomeUnknown, Refused, Unavailable, chain
+from metier.domain.errors import Bug, MetierError, OutcomeUnknown, Refused, Unavailable, chain
 from metier.domain.fleet import Fleet
-from metier.domain.image import ImageType
+from metier.domain.image import Image, ImageType, Machine
+from metier.domain.image_health import verification
+from metier.domain.image_use import host_key
 from metier.domain.node import Node
 from metier.domain.observation import Power
+from metier.domain.personalizing import carried_by
 from metier.drivers.hypervisor.api import GuestSpec, Hypervisor, ImageSource
 from metier.planner.effects import DEADLINES_S, Done, Failed, Outcome
 
@@ -65,9 +68,8 @@ def _on_guest(action: act.Work, fleet: Fleet, node: Node, tools: Tools, limit_s:
     assert number is not None
     match action:
         case act.PrepareGuest():
-            macs = _macs(fleet, node)
-            remarks = hypervisor.prepare(number, _guest(action, macs, tools), _no_progress, timeout_s=limit_s)
-            return Done(remarks=remarks)
+            found = verification(fleet, action.image.ref)
+            return _prepare(action, number, hypervisor, tools, limit_s, found.damage if found else "")
         case act.StartGuest():
             hypervisor.start(number, timeout_s=limit_s)
         case act.ShutdownGuest():
@@ -112,27 +114,41 @@ def _remove_vms(hypervisor: Hypervisor, limit_s: float) -> None:
         hypervisor.remove_vm(vm.number, timeout_s=limit_s)
 
 
-def _macs(fleet: Fleet, node: Node) -> tuple[str, ...]:
-    assert node.host is not None
-    assert node.vm_number is not None
-    vm = fleet.seen(node.host).vm(node.vm_number)
-    return vm.macs if vm is not None else ()
-
-
-def _guest(action: act.PrepareGuest, macs: tuple[str, ...], tools: Tools) -> GuestSpec:
+def _prepare(
+    action: act.PrepareGuest, number: int, hypervisor: Hypervisor, tools: Tools, limit_s: float, damage: str
+) -> Outcome:
     image = action.image
     if image.machine is None:
         raise Refused(f"image {image.ref} has no disks to run")
-    seed = tools.personality(
-        action.hostname, action.instance.id, action.address, action.gateway, mac=macs[0] if macs else ""
-    )
-    return GuestSpec(
+    if damage:
+        raise Refused(
+            f"image {image.ref} was found damaged: {damage}",
+            remedy="put the tier on another version; import or capture this one again as a new version",
+        )
+    try:
+        disks = tools.matrix.disks(image)
+    except MetierError as error:
+        raise Refused(f"cannot read image {image.ref} out of the image matrix") from error
+    try:
+        seed = tools.personality(carried_by(action))
+    except MetierError as error:
+        raise Refused(f"cannot make the seed of slot {action.slot}") from error
+    guest = GuestSpec(
         instance=action.instance.id,
-        image=ImageSource(str(image.ref), tools.matrix.folder(image.ref), image.machine),
+        image=ImageSource(host_key(image), _machine_of(image, image.machine), disks),
         hostname=action.hostname,
-        seed=seed,
+        seed=seed.content,
         metadata={"tier": action.slot.tier, "slot": str(action.slot.number), "image": str(image.ref)},
     )
+    remarks = hypervisor.prepare(number, guest, _no_progress, timeout_s=limit_s)
+    return Done(remarks=remarks, digest=seed.digest)
+
+
+def _machine_of(image: Image, machine: Machine) -> Machine:
+    """Return the machine that an image expects; what says nothing of its guest OS is of the image's type."""
+    if image.type is ImageType.WINDOWS and not machine.guest_os:
+        return replace(machine, guest_os=image.type.value)
+    return machine
 
 
 def _diagnose(node: Node, fleet: Fleet, tools: Tools, limit_s: float) -> Outcome:

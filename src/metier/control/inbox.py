@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from metier.control.matrix_sight import MatrixSight
 from metier.control.observe import Sight
 from metier.domain.actions import Work
 from metier.domain.ids import NodeId
@@ -59,7 +60,7 @@ class Nudge:
     host: NodeId
 
 
-Message = Order | Settled | UnderWay | Sight | JobNews | Nudge
+Message = Order | Settled | UnderWay | Sight | MatrixSight | JobNews | Nudge
 
 
 class Inbox:

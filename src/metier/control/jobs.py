@@ -3,19 +3,28 @@
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from datetime import datetime, timedelta
-from pathlib import Path
-from typing import Any
+from datetime import timedelta
 
+from metier.control import image_jobs
+from metier.control.capture_job import CaptureTools, capture
+from metier.control.diff_job import diff
+from metier.control.drop_job import drop
+from metier.control.image_jobs import Work
 from metier.control.inbox import Inbox, JobNews
 from metier.control.world import Clock
-from metier.domain.errors import Bug, MetierError, Refusal, chain
+from metier.domain.errors import MetierError, chain
 from metier.domain.fleet import Draft, Fleet
-from metier.domain.hardware import Requirements
-from metier.domain.ids import ImageRef
-from metier.domain.image import CollectorSpec, Image, ImageType
+from metier.domain.image import Image
 from metier.domain.job import FINAL, Job, JobState
-from metier.matrix.api import Cancelled, ImportOrder, Matrix
+from metier.matrix.api import Cancelled, Stopping
+
+WORK: Mapping[str, Work] = {
+    **image_jobs.WORK,
+    "image-capture": capture,
+    "image-diff": diff,
+    "image-drop": drop,
+}
+"""What each kind of job does."""
 
 AT_ONCE = 2
 """Image work is bound by disk and CPU: more at once only makes each one slower."""
@@ -33,11 +42,11 @@ class Jobs:
     def __init__(
         self,
         inbox: Inbox,
-        matrix: Matrix,
+        tools: CaptureTools,
         clock: Clock,
         begin: "Callable[[JobThread], None]" = threading.Thread.start,
     ) -> None:
-        self._inbox, self._matrix, self._clock, self._begin = inbox, matrix, clock, begin
+        self._inbox, self._tools, self._clock, self._begin = inbox, tools, clock, begin
         self._running: dict[int, JobThread] = {}
         self._closed = False
 
@@ -52,14 +61,14 @@ class Jobs:
             if len(self._running) >= AT_ONCE or self._closed:
                 return
             if job.state is JobState.QUEUED and job.id not in self._running:
-                self._running[job.id] = JobThread(job, fleet, self._inbox, self._matrix, self._clock)
+                self._running[job.id] = JobThread(job, fleet, self._inbox, self._tools, self._clock)
                 self._begin(self._running[job.id])
 
     def close(self) -> None:
-        """Cancel what runs and wait until it has cleaned up behind itself."""
+        """Stop what runs and wait until it has cleaned up behind itself; the next run begins it again."""
         self._closed = True
         for thread in self._running.values():
-            thread.cancel()
+            thread.interrupt()
         for thread in self._running.values():
             thread.join()
 
@@ -82,10 +91,11 @@ def requeue(draft: Draft, job: Job) -> None:
 class JobThread(threading.Thread):
     """One job at work."""
 
-    def __init__(self, job: Job, fleet: Fleet, inbox: Inbox, matrix: Matrix, clock: Clock) -> None:
+    def __init__(self, job: Job, fleet: Fleet, inbox: Inbox, tools: CaptureTools, clock: Clock) -> None:
         super().__init__(name=f"metier-job-{job.id}", daemon=True)
-        self._fleet, self._inbox, self._matrix, self._clock = fleet, inbox, matrix, clock
+        self._fleet, self._inbox, self._tools, self._clock = fleet, inbox, tools, clock
         self._cancelled = threading.Event()
+        self._interrupted = threading.Event()
         self._told = clock.now()
         self._job = replace(job, state=JobState.RUNNING, started=self._told, attempts=job.attempts + 1)
 
@@ -93,13 +103,25 @@ class JobThread(threading.Thread):
         """Stop at the next report of progress."""
         self._cancelled.set()
 
+    def interrupt(self) -> None:
+        """The same, but to be begun again when the controller is back."""
+        self._interrupted.set()
+
     def run(self) -> None:
         """Do the job and tell the loop how it went."""
         self._tell()
         image = None
         try:
-            image = WORK[self._job.kind](self._job, self._fleet, self._matrix, self._report)
+            made = WORK[self._job.kind](self._job, self._fleet, self._tools, self._report)
+            if isinstance(made, Image):
+                image = made
+            elif made is not None:
+                self._job = replace(self._job, result=made)
             self._end(JobState.DONE)
+        except Stopping:
+            # An end in order is no failed attempt.
+            attempts = self._job.attempts - 1
+            self._job = replace(self._job, state=JobState.QUEUED, attempts=attempts)
         except Cancelled:
             self._end(JobState.CANCELLED, error="it was cancelled; nothing of it is left")
         except MetierError as error:
@@ -111,6 +133,8 @@ class JobThread(threading.Thread):
     def _report(self, step: str, done_bytes: int, total_bytes: int | None) -> None:
         if self._cancelled.is_set():
             raise Cancelled
+        if self._interrupted.is_set():
+            raise Stopping
         now = self._clock.now()
         is_new_step = step != self._job.step
         self._job = replace(self._job, step=step, done_bytes=done_bytes, total_bytes=total_bytes)
@@ -126,55 +150,3 @@ class JobThread(threading.Thread):
 
     def _tell(self) -> None:
         self._inbox.put(JobNews(self._job))
-
-
-Report = Callable[[str, int, int | None], None]
-
-
-def _import(job: Job, _fleet: Fleet, matrix: Matrix, report: Report) -> Image:
-    return matrix.import_image(import_order(job.arguments, job.created), report)
-
-
-def _verify(job: Job, fleet: Fleet, matrix: Matrix, report: Report) -> None:
-    ref = _ref(job.arguments)
-    faults = matrix.verify(fleet.image(ref), report)
-    if faults:
-        raise Refusal(
-            f"image {ref} is damaged: {'; '.join(faults)}", remedy="import it again as a new version"
-        )
-
-
-def _delete(job: Job, _fleet: Fleet, matrix: Matrix, _report: Report) -> None:
-    matrix.delete(_ref(job.arguments))
-
-
-WORK: Mapping[str, Callable[[Job, Fleet, Matrix, Report], Image | None]] = {
-    "image-import": _import,
-    "image-verify": _verify,
-    "image-delete": _delete,
-}
-"""What each kind of job does."""
-
-
-def import_order(arguments: Mapping[str, Any], created: datetime) -> ImportOrder:
-    """Read an import's recorded arguments back."""
-    requirements: dict[str, Any] = {
-        name: frozenset(value) if isinstance(value, list | tuple) else value
-        for name, value in arguments.get("requirements", {}).items()
-    }
-    if not isinstance(arguments["archive"], str):
-        raise Bug("an import without an archive was recorded")
-    return ImportOrder(
-        ref=_ref(arguments),
-        archive=Path(arguments["archive"]),
-        type=ImageType(arguments["type"]),
-        created=created,
-        minimum_memory_mib=arguments.get("minimum_memory_mib", 0),
-        requirements=Requirements(**requirements),
-        startup_s=arguments.get("startup_s", 300),
-        collectors=tuple(CollectorSpec(**spec) for spec in arguments.get("collectors", ())),
-    )
-
-
-def _ref(arguments: Mapping[str, Any]) -> ImageRef:
-    return ImageRef(arguments["name"], arguments["version"])

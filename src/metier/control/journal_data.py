@@ -16,6 +16,7 @@ from metier.domain.ids import ImageRef, SlotId
 from metier.domain.image import Image, OfferedVm
 from metier.domain.node import Instance
 from metier.domain.observation import Observed
+from metier.domain.personality import Personality
 from metier.planner.effects import Done, Outcome
 
 ARGUMENTS_LIMIT = 1 << 18
@@ -121,6 +122,7 @@ _BRIEFLY: Mapping[type[Any], Callable[[Any], Any]] = {
     ImageRef: str,
     Image: lambda image: str(image.ref),
     Instance: lambda instance: instance.id,
+    Personality: lambda personality: personality.summary,
     tuple: lambda values: [
         value.number if isinstance(value, OfferedVm) else plain(value) for value in values
     ],

@@ -9,6 +9,8 @@ from metier.control.crew import Crew, MakePool
 from metier.control.engine import Engine, answer_orders, ended, turn_away, view_of
 from metier.control.inbox import Inbox, Nudge, Order
 from metier.control.jobs import Jobs
+from metier.control.matrix_sight import LowSpace
+from metier.control.matrix_watch import MatrixWatch
 from metier.control.services import Dump, Foresee, LoopServices
 from metier.control.tools import Tools
 from metier.control.workers import Workers
@@ -40,6 +42,7 @@ class Loop:
         make_pool: MakePool = Workers,
         foresee: Foresee | None = None,
         dump: Dump | None = None,
+        low: LowSpace | None = None,
     ) -> None:
         """Become the store's writer, drop what an earlier run had in flight, and get ready to run.
 
@@ -52,9 +55,12 @@ class Loop:
         self._store, self._tools, self._clock = store, tools, clock
         self._inbox = Inbox(clock.real_s)
         self._crew = Crew(self._inbox, tools, clock, make_pool)
-        self._jobs = Jobs(self._inbox, tools.matrix, clock)
+        self._jobs = Jobs(self._inbox, tools, clock)
         self._engine = Engine(store, tools, clock, self._crew, self._jobs, holder=holder)
-        self._services = LoopServices(store, tools, self.fleet, dump, foresee=foresee)
+        self._watch = MatrixWatch(tools.matrix, self.fleet, self._inbox, clock, low or LowSpace())
+        self._services = LoopServices(
+            store, tools, self.fleet, dump, foresee=foresee, measured=self._watch.last
+        )
         self._view = view_of(self._engine.fleet, Plan(), clock.now(), self._services)
         self._changed = threading.Condition()
         self._lost = lost
@@ -68,10 +74,12 @@ class Loop:
         """Begin the rounds."""
         self._tools.drivers.notify(self._nudge)
         self._thread.start()
+        self._watch.start()
 
     def stop(self) -> None:
         """End after the round at hand; work in flight is left to the next run, which looks first."""
         self._stopping = True
+        self._watch.close()
         self._inbox.close()
         self._thread.join()
         now = self._clock.now()
@@ -147,6 +155,7 @@ class Loop:
                 with self._changed:
                     self._changed.notify_all()
                 answer_orders(finished)
+                self._watch.look_after(finished.changes)
             elif self._engine.is_lost:
                 self._stopping = True
                 self._inbox.close()

@@ -11,7 +11,7 @@ import structlog
 
 from metier.control.tools import Tools
 from metier.control.world import Clock
-from metier.domain.effective import address, collectors
+from metier.domain.effective import address, collectors, is_judged, version_of
 from metier.domain.errors import DriverError, chain
 from metier.domain.fleet import Draft, Fleet
 from metier.domain.ids import NodeId
@@ -183,7 +183,7 @@ def _is_busy_host(fleet: Fleet, node: Node) -> bool:
 
 
 def _checks_pause(fleet: Fleet, node: Node) -> float | None:
-    if not node.is_virtual or node.tier is None or not collectors(fleet, fleet.tiers[node.tier]):
+    if not node.is_virtual or not is_judged(fleet, node):
         return None
     if node.lifecycle is Lifecycle.STARTING:
         return EAGER_S
@@ -225,7 +225,8 @@ def gave_up(question: Question, now: datetime) -> Sight:
 
 
 def _check(fleet: Fleet, node: Node, tools: Tools) -> tuple[CheckResult, ...]:
-    specs = collectors(fleet, fleet.tiers[node.tier]) if node.tier in fleet.tiers else ()
+    tier = fleet.tiers.get(node.tier) if node.tier is not None else None
+    specs = () if tier is None else collectors(fleet, tier, version_of(tier, node))
     where = address(fleet, node)
     return tuple(_check_one(spec, where, tools) for spec in specs)
 

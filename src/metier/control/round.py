@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 import structlog
 
 from metier.control.alerts import AlertBook
+from metier.control.drop_job import drops_left, resume_drops
 from metier.control.inbox import JobNews, Message, Nudge, Order, Settled, UnderWay
 from metier.control.journal_data import (
     action_data,
@@ -19,7 +20,9 @@ from metier.control.journal_data import (
     observation_data,
     outcome_data,
 )
+from metier.control.matrix_sight import MatrixSight, damage_findings, matrix_findings, still_unknown
 from metier.control.observe import Sight, is_doubtful, record
+from metier.control.procedures import advance_procedures, standing, told, without_expected
 from metier.domain.actions import Action, Work
 from metier.domain.errors import Bug, MetierError, Refusal, chain
 from metier.domain.fleet import Changes, Draft, Fleet, Kind
@@ -71,12 +74,18 @@ class Memory:
     Attributes:
         is_fresh: Nothing was planned from the Fleet at hand yet: plan all of it.
         failed_jobs: What stands of jobs, which no plan is about.
+        drops: Jobs that left copies of deleted images on hosts.
+        sight: What was last measured of the image matrix; None while nobody measures it.
+        room: What stands of that.
     """
 
     planner: Planner
     alerts: AlertBook
     is_fresh: bool = True
     failed_jobs: tuple[Finding, ...] = ()
+    drops: tuple[int, ...] = ()
+    sight: MatrixSight | None = None
+    room: tuple[Finding, ...] = ()
 
 
 def run_round(fleet: Fleet, messages: Sequence[Message], memory: Memory, now: datetime) -> Round:
@@ -84,9 +93,14 @@ def run_round(fleet: Fleet, messages: Sequence[Message], memory: Memory, now: da
     result = Round(fleet, Plan(), {})
     draft = fleet.edit()
     for message in messages:
+        if isinstance(message, MatrixSight):
+            memory.sight, memory.room = message, matrix_findings(message, draft)
         _take_safely(draft, message, result, now)
+    result.entries += advance_procedures(draft, now)
     if memory.is_fresh or Kind.JOB in draft.changes:
-        memory.failed_jobs = _failed_jobs(draft)
+        memory.failed_jobs = _failed_jobs(draft) + damage_findings(draft)
+        memory.drops = drops_left(draft)
+    resume_drops(draft, memory.drops, now)
     _plan(draft.freeze(), dict(draft.changes), memory, result, now)
     _raise_alerts(result, memory, now)
     return result
@@ -124,6 +138,8 @@ def _take(draft: Draft, message: Message, result: Round, now: datetime) -> None:
             prolong_start(draft, message.action, now)
         case JobNews():
             _note_job(draft, message, result, now)
+        case MatrixSight():
+            pass  # it is of the memory, not of the Fleet
         case Nudge():
             result.nudged.append(message.host)
 
@@ -209,7 +225,7 @@ def _plan(fleet: Fleet, changes: Changes, memory: Memory, result: Round, now: da
     memory.is_fresh = False
     result.changes = _joined(changes, planned.work.fleet.changes)
     result.fleet = planned.work.fleet.freeze()
-    result.plan = planned.plan
+    result.plan = told(result.fleet, planned.plan)
     result.wake = memory.planner.wake
     result.begun = _begun(result.fleet, planned.work.actions)
     result.entries += _entries(planned.work.actions, result.begun, now)
@@ -252,19 +268,26 @@ def _entries(actions: Sequence[Action], begun: Sequence[tuple[int, Work]], now: 
     ]
 
 
+_ONLY_LOOKS = frozenset({"image-inspect", "image-diff"})
+"""Jobs that change nothing: whoever began one hears that it failed, and nobody else needs to."""
+
+
 def _failed_jobs(fleet: Fleet) -> tuple[Finding, ...]:
-    """Return a finding for every subject whose last job failed."""
+    """Return a finding for every subject whose last job failed; procedures tell of theirs themselves."""
+    own = {procedure.caller for procedure in fleet.procedures.values()}
     last = {job.subject: job for _, job in sorted(fleet.jobs.items())}
     return tuple(
         Finding("job-failed", subject, f"job {job.id}, {job.kind}: {job.error}")
         for subject, job in last.items()
-        if job.state is JobState.FAILED
+        if job.state is JobState.FAILED and job.by not in own and job.kind not in _ONLY_LOOKS
     )
 
 
 def _raise_alerts(result: Round, memory: Memory, now: datetime) -> None:
     draft = result.fleet.edit()
-    findings = result.plan.findings + memory.failed_jobs
+    findings = result.plan.findings + memory.failed_jobs + standing(draft)
+    findings += memory.room + still_unknown(memory.sight, draft, now)
+    findings = without_expected(draft, findings)
     for alert, word in memory.alerts.update(draft, findings, now, is_complete=not result.is_rejected):
         message = f"{alert.code} {word}: {alert.message}"
         result.entries.append(Entry(now, "alert", alert.subject, message, by=alert.code))
@@ -284,7 +307,10 @@ def touched_nodes(fleet: Fleet, changes: Changes) -> set[NodeId]:
     """Return the nodes that changes concern: themselves, by their tier or its image, or as a VM's host."""
     touched: set[NodeId] = {*changes.get(Kind.NODE, {}), *changes.get(Kind.OBSERVED, {})}
     images = changes.get(Kind.IMAGE, {})
-    tiers = {*changes.get(Kind.TIER, {}), *(t.name for t in fleet.tiers.values() if t.image in images)}
+    tiers = {
+        *changes.get(Kind.TIER, {}),
+        *(t.name for t in fleet.tiers.values() if not images.keys().isdisjoint(t.versions)),
+    }
     for tier in tiers:
         touched |= set(fleet.members(tier).values())
     for name in list(touched):

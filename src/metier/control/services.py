@@ -1,16 +1,20 @@
 """What readers of the API may ask beyond the snapshot."""
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
+from metier.control.matrix_sight import MatrixSight, freed_note, matrix_row
+from metier.control.personal_changes import rewritten
 from metier.control.resilience_row import resilience_row
 from metier.control.tools import Tools
-from metier.domain.errors import NoSuchThing, Refusal
+from metier.domain.errors import MetierError, NoSuchThing, Refusal, chain
 from metier.domain.fleet import Fleet
 from metier.domain.forecast import Forecast
 from metier.domain.ids import node_id
+from metier.domain.personality import Carried
 from metier.drivers.hypervisor.api import Consoles
 from metier.operations.registry import Row
 from metier.planner.resilience import assess, failure_domains
@@ -71,9 +75,11 @@ class LoopServices:
         fleet: Callable[[], Fleet],
         dump: Dump | None = None,
         foresee: Foresee | None = None,
+        measured: Callable[[], MatrixSight] | None = None,
     ) -> None:
         self._store, self._tools, self._fleet, self._dump = store, tools, fleet, dump
         self._foresee = foresee
+        self._measured = measured
         self._one_at_a_time = threading.Lock()
         self._assessed: _Assessed | None = None
         self._foreseen: _Foreseen | None = None
@@ -97,6 +103,10 @@ class LoopServices:
         if not isinstance(hypervisor, Consoles):
             raise NoSuchThing(f"the VM manager of {host.name} offers no console")
         return hypervisor.console(found.vm_number, timeout_s=CONSOLE_TIMEOUT_S)
+
+    def matrix(self) -> Row:
+        """Return what was last measured of the image matrix; without anybody who measures it, nothing."""
+        return {} if self._measured is None else matrix_row(self._measured())
 
     def resilience(self, fleet: Fleet, now: datetime, by: str) -> Row:
         """Return what would follow if any host, or all with one value of label `by`, died at `now`.
@@ -133,7 +143,27 @@ class LoopServices:
                 "this controller cannot look ahead", remedy="see `metier node list` for what is under way"
             )
         with self._one_at_a_time:
-            return self._foresee(fleet, now)
+            forecast = self._foresee(fleet, now)
+        return self._with_room(self._with_personalities(forecast, fleet), fleet)
+
+    def texts(self, every: Sequence[Carried]) -> Sequence[Mapping[str, str]]:
+        """Return what guests are told, rendered: for each the texts by name; raises MetierError."""
+        return self._tools.texts(every)
+
+    def _with_room(self, forecast: Forecast, fleet: Fleet) -> Forecast:
+        """Say what becomes free where image versions are gone in `fleet`."""
+        usage = self._measured().usage if self._measured is not None else None
+        gone = [ref for ref in self._fleet().images if ref not in fleet.images]
+        if usage is None or not any(ref in usage.own_bytes for ref in gone):
+            return forecast
+        return replace(forecast, notes=(*forecast.notes, freed_note(usage, gone)))
+
+    def _with_personalities(self, forecast: Forecast, fleet: Fleet) -> Forecast:
+        try:
+            return replace(forecast, rewritten=rewritten(self._fleet(), fleet, self._tools.texts))
+        except MetierError as error:
+            note = f"how what guests are told would differ is not known: {chain(error)}"
+            return replace(forecast, notes=(*forecast.notes, note))
 
     def export_site(self, fleet: Fleet, now: datetime, *, journal: int) -> Row:
         """Return the document of `fleet` as it was at `now`, with so many of the last journal entries.

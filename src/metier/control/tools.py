@@ -1,12 +1,14 @@
 """What the loop works with: drivers, matrix and personality, all passed in by `app.py`."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from metier.domain.errors import Refusal
 from metier.domain.fleet import Changes, Fleet
 from metier.domain.ids import NodeId
 from metier.domain.node import Node
+from metier.domain.personality import Carried, Seed
 from metier.drivers.collectors.api import Collector
 from metier.drivers.hypervisor.api import Hypervisor
 from metier.drivers.power.api import PowerController
@@ -38,10 +40,27 @@ class Drivers(Protocol):
 class Personality(Protocol):
     """Makes a slot's seed disk."""
 
-    def __call__(
-        self, hostname: str, instance: str, address: str | None, gateway: str | None, /, *, mac: str
-    ) -> bytes:
-        """Return an ISO 9660 image with a NoCloud data source; `mac` is the interface meant, if known."""
+    def __call__(self, carried: Carried, /) -> Seed:
+        """Return what the guest finds in its CD-ROM drive: the same for the same.
+
+        Raises:
+            Refusal: A template cannot be rendered with this node's values.
+        """
+
+
+Texts = Callable[[Sequence[Carried]], Sequence[Mapping[str, str]]]
+"""Renders personalities: for each, what the guest gets, by the name of the text.
+
+It raises WrongUsage, naming template, line and column, if one cannot be rendered.
+"""
+
+
+def no_texts(_: Sequence[Carried]) -> Sequence[Mapping[str, str]]:
+    """Refuse: nothing that renders templates was put in."""
+    raise Refusal(
+        "this controller was put together without anything that renders personalities",
+        remedy="ask a controller that serves a site",
+    )
 
 
 class Validate(Protocol):
@@ -59,3 +78,4 @@ class Tools:
     matrix: Matrix
     personality: Personality
     validate: Validate
+    texts: Texts = no_texts

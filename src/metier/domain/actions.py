@@ -11,6 +11,7 @@ from metier.domain.ids import NodeId, SlotId, TierId
 from metier.domain.image import Image, OfferedVm
 from metier.domain.lifecycle import Event
 from metier.domain.node import Instance, Place
+from metier.domain.personality import NO_PERSONALITY, Personality
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,10 +144,34 @@ class FinishRequest(Decision):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Brake(Decision):
-    """Automation stops replacing in a tier; `node` is the failure that was too much."""
+class TierDecision(Decision):
+    """Changes what is kept of a tier, and nothing of its node."""
 
     tier: TierId
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Brake(TierDecision):
+    """Automation stops replacing in a tier; `node` is the failure that was too much."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MoveSlot(TierDecision):
+    """A slot is to run its tier's new image version from its next start; `node` fills it, or is about to."""
+
+    number: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PauseRollout(TierDecision):
+    """A roll-out goes no further; `node` is the member that failed on the new version."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EndRollout(TierDecision):
+    """Every member runs the new version; `node` is the first of them."""
 
 
 # --- work --------------------------------------------------------------------
@@ -181,7 +206,13 @@ class RemoveVms(Work):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PrepareGuest(Work):
-    """Put a slot's instance and personality on a virtual node's VM."""
+    """Put a slot's instance and personality on a virtual node's VM.
+
+    Attributes:
+        personality: Of tier and slot, joined.
+        mac: Hardware address of the interface that is meant; empty if it is not known.
+        attributes: The node's.
+    """
 
     slot: SlotId
     image: Image
@@ -189,6 +220,10 @@ class PrepareGuest(Work):
     hostname: str
     address: str | None
     gateway: str | None
+    personality: Personality = NO_PERSONALITY
+    vm_number: int = 0
+    mac: str = ""
+    attributes: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -20,6 +20,7 @@ from metier.domain.lifecycle import Lifecycle
 from metier.domain.node import Node, NodeKind, Place
 from metier.domain.observation import NOTHING_SEEN, Observed
 from metier.domain.pool import PoolSettings
+from metier.domain.procedure import Procedure
 from metier.domain.tier import Slot, Tier, Trouble
 from metier.domain.timing import Activity, Expected, Stopwatch, Timing, TimingId
 
@@ -43,6 +44,7 @@ class Kind(StrEnum):
     POOL = "pool"
     ALERT = "alert"
     JOB = "job"
+    PROCEDURE = "procedure"
     OBSERVED = "observed"
     TIMING = "timing"
 
@@ -56,6 +58,7 @@ RECORD_TYPES: dict[Kind, type[Any]] = {
     Kind.POOL: PoolSettings,
     Kind.ALERT: Alert,
     Kind.JOB: Job,
+    Kind.PROCEDURE: Procedure,
     Kind.OBSERVED: Observed,
     Kind.TIMING: Timing,
 }
@@ -63,7 +66,7 @@ RECORD_TYPES: dict[Kind, type[Any]] = {
 SITE = "site"
 """Key of the one `PoolSettings` record."""
 
-_Record = TypeVar("_Record", Node, Tier, Slot, Trouble, Image, Alert, Job, PoolSettings, Timing)
+_Record = TypeVar("_Record", Node, Tier, Slot, Trouble, Image, Alert, Job, Procedure, PoolSettings, Timing)
 
 Changes = dict[Kind, dict[Any, Any]]
 """New record by kind and key; None for one that was removed."""
@@ -108,6 +111,7 @@ class Fleet:
         "nodes",
         "observed",
         "pool",
+        "procedures",
         "slots",
         "stopwatches",
         "tier_members",
@@ -126,6 +130,7 @@ class Fleet:
     images: dict[ImageRef, Image]
     alerts: dict[int, Alert]
     jobs: dict[int, Job]
+    procedures: dict[int, Procedure]
     timings: dict[TimingId, Timing]
     pool: PoolSettings
     tier_members: dict[TierId, dict[int, NodeId]]
@@ -141,6 +146,7 @@ class Fleet:
     def __init__(self) -> None:
         self.nodes, self.observed, self.tiers, self.slots = {}, {}, {}, {}
         self.troubles, self.images, self.alerts, self.jobs = {}, {}, {}, {}
+        self.procedures = {}
         self.pool = PoolSettings()
         self.tier_members, self.vms_of, self.free, self.loose = {}, {}, {}, {}
         self.fenced, self.fenced_by = {}, {}
@@ -232,6 +238,7 @@ _FIELDS = {
     Kind.IMAGE: "images",
     Kind.ALERT: "alerts",
     Kind.JOB: "jobs",
+    Kind.PROCEDURE: "procedures",
     Kind.OBSERVED: "observed",
     Kind.TIMING: "timings",
 }
@@ -360,6 +367,10 @@ class Draft(Fleet):
     def put_job(self, job: Job) -> None:
         """Put a job."""
         self._put(Kind.JOB, job.id, self._stamped(job))
+
+    def put_procedure(self, procedure: Procedure) -> None:
+        """Put an update procedure."""
+        self._put(Kind.PROCEDURE, procedure.id, self._stamped(procedure))
 
     def put_timing(self, timing: Timing) -> None:
         """Put what a subject took."""

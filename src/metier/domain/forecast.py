@@ -81,6 +81,18 @@ class Duration:
 
 
 @dataclass(frozen=True, slots=True)
+class Rewritten:
+    """A slot whose next new instance would be told something else than now.
+
+    Attributes:
+        difference: A unified difference of the texts, of several lines.
+    """
+
+    slot: SlotId
+    difference: str
+
+
+@dataclass(frozen=True, slots=True)
 class Forecast:
     """What would follow, if everything that is begun succeeds and nothing else happens.
 
@@ -92,6 +104,7 @@ class Forecast:
         durations: What the times rest on, one for each activity and subject in `actions`.
         seconds: How long it takes in all; 0 if nothing is to be done.
         notes: Sentences on what is not foreseen.
+        rewritten: What the change that is foreseen alters in what guests are told.
     """
 
     actions: tuple[Foreseen, ...] = ()
@@ -101,3 +114,4 @@ class Forecast:
     durations: tuple[Duration, ...] = ()
     seconds: float = 0.0
     notes: tuple[str, ...] = ()
+    rewritten: tuple[Rewritten, ...] = ()

@@ -31,6 +31,7 @@ class Job:
         done_bytes: Progress within the step; `total_bytes` is None when unknown.
         error: Why it failed, with `remedy`.
         attempts: How many runs of the controller have begun it.
+        result: What it found or made, JSON-ready; empty until it is done, and for kinds that find nothing.
     """
 
     id: int
@@ -49,4 +50,5 @@ class Job:
     remedy: str = ""
     cancel_requested: bool = False
     attempts: int = 0
+    result: Mapping[str, object] = field(default_factory=dict)
     generation: int = 0

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 from metier.domain.fleet import Fleet, Shape
 from metier.domain.hardware import Requirements, shortfalls, surplus
-from metier.domain.ids import NodeId
+from metier.domain.ids import ImageRef, NodeId
 from metier.domain.lifecycle import Lifecycle
 from metier.domain.node import ENGAGED, FREE, Node, NodeKind, Place
 from metier.domain.tier import Tier, TierKind
@@ -40,9 +40,24 @@ _KINDS = {TierKind.HOST: NodeKind.PHYSICAL, TierKind.GUEST: NodeKind.VIRTUAL}
 
 
 def needs_of(fleet: Fleet, tier: Tier) -> Requirements:
-    """Return what tier and image together require of a node."""
-    image = fleet.images.get(tier.image)
-    return tier.requirements if image is None else tier.requirements.joined_with(image.requirements)
+    """Return what tier and image together require of a node: of every version that its slots may run."""
+    needs = tier.requirements
+    for version in reversed(tier.versions):
+        needs = needs.joined_with(_required_by(fleet, version))
+    return needs
+
+
+def needs_for(fleet: Fleet, tier: Tier, version: ImageRef) -> Requirements:
+    """Return what tier and one image version together require of a node."""
+    return tier.requirements.joined_with(_required_by(fleet, version))
+
+
+_NOTHING = Requirements()
+
+
+def _required_by(fleet: Fleet, version: ImageRef) -> Requirements:
+    image = fleet.images.get(version)
+    return _NOTHING if image is None else image.requirements
 
 
 def cost(needs: Requirements, shape: Shape) -> tuple[bool, int]:

@@ -27,6 +27,7 @@ class Standing(NamedTuple):
 
     Attributes:
         is_within: Its slot is not beyond the tier's maximum.
+        is_updated: Its slot does not wait for a roll-out to give it another version.
         price: The negated cost: kind, then points.
         newest: The negated number of its slot.
     """
@@ -34,6 +35,7 @@ class Standing(NamedTuple):
     is_within: bool
     is_running: bool
     is_healthy: bool
+    is_updated: bool
     price: tuple[bool, int]
     newest: int
 
@@ -44,9 +46,9 @@ def is_beyond(tier: Tier, node: Node) -> bool:
 
 
 def has_too_many(fleet: Fleet, tier: Tier) -> bool:
-    """Say whether `tier` has more members than its target, or one in a slot beyond its maximum."""
+    """Say whether `tier` has more members than it may keep, or one in a slot beyond its maximum."""
     numbers = fleet.members(tier.name)
-    return len(numbers) > tier.target or bool(numbers and max(numbers) > tier.maximum)
+    return len(numbers) > tier.most or bool(numbers and max(numbers) > tier.maximum)
 
 
 def line_to_leave(fleet: Fleet, tier: Tier) -> list[Node]:
@@ -56,18 +58,22 @@ def line_to_leave(fleet: Fleet, tier: Tier) -> list[Node]:
 
 
 def leavers(fleet: Fleet, tier: Tier) -> list[Node]:
-    """Return the members to release now: those above the target, and whoever is beyond the maximum."""
+    """Return the members to release now: those that are too many, and whoever is beyond the maximum."""
     count = len(fleet.members(tier.name))
     chosen = []
     for node in line_to_leave(fleet, tier):
-        if count > tier.target or is_beyond(tier, node):
+        if count > tier.most or is_beyond(tier, node):
             chosen.append(node)
             count -= 1
     return chosen
 
 
 def standing(fleet: Fleet, tier: Tier, node: Node) -> Standing:
-    """Return where a member stands in line: beyond the maximum, not running, unhealthy, dearest, newest."""
+    """Return where a member stands in line.
+
+    Those leave first that are beyond the maximum, do not run, are unhealthy, are not updated
+    yet by a roll-out, are dearest, are newest.
+    """
     assert node.placement.slot is not None
     price = (False, 0)
     if node.hardware is not None:
@@ -77,6 +83,7 @@ def standing(fleet: Fleet, tier: Tier, node: Node) -> Standing:
         not is_beyond(tier, node),
         node.lifecycle is Lifecycle.RUNNING,
         health(fleet, node) is Health.NORMAL,
+        tier.rollout is None or node.placement.slot in tier.rollout.moved,
         price,
         -node.placement.slot,
     )

@@ -31,8 +31,10 @@ class Console:
         self._environment = os.environ | {"METIER_STATE": str(state), "NO_COLOR": "1"}
         self._environment.pop("METIER_URL", None)
 
-    def type(self, *words: str, program: str = "metier", expect: Sequence[int] = (0,)) -> Answer:
-        """Run a command and return its answer.
+    def type(
+        self, *words: str, program: str = "metier", expect: Sequence[int] = (0,), reads: Path | str = ""
+    ) -> Answer:
+        """Run a command and return its answer; `reads` is a file, or the text, on its standard input.
 
         Raises:
             LabError: It ended with another status than expected, or not in time.
@@ -42,17 +44,17 @@ class Console:
             done = subprocess.run(
                 argv,
                 capture_output=True,
-                text=True,
                 timeout=COMMAND_TIMEOUT_S,
                 check=False,
                 env=self._environment,
-                stdin=subprocess.DEVNULL,
+                input=reads.read_bytes() if isinstance(reads, Path) else reads.encode(),
             )
         except subprocess.TimeoutExpired as error:
             raise LabError(
                 f"{program} {' '.join(words)} did not end within {COMMAND_TIMEOUT_S:.0f} s"
             ) from error
-        answer = Answer(" ".join([program, *words]), done.returncode, done.stdout, done.stderr)
+        said, errors = done.stdout.decode(), done.stderr.decode()
+        answer = Answer(" ".join([program, *words]), done.returncode, said, errors)
         if answer.status not in expect:
             raise LabError(f"{answer.command} ended with status {answer.status}: {answer.errors.strip()}")
         return answer
@@ -62,4 +64,4 @@ class Console:
         return json.loads(self.type(*words, "-o", "json").output)
 
 
-_ENTRY = {"metier": "main", "ccimport": "ccimport"}
+_ENTRY = {"metier": "main", "ccimport": "ccimport", "cccapture": "cccapture", "ccexport": "ccexport"}

@@ -24,8 +24,8 @@ CONSOLE_DEVICE = (5, 1)
 INTERPRETER_WITHIN = 4096
 
 APPLETS = (
-    "acpid arping awk cat cmp cp cut echo findfs grep head hostname httpd ip kill mkdir modprobe mount"
-    " poweroff ps sed sh sleep sort sync udhcpc umount usleep wget xargs"
+    "acpid arping awk cat cmp cp cut echo findfs grep head hostname httpd ip kill ln mkdir modprobe mount"
+    " poweroff printf ps sed sh sleep sort sync udhcpc umount usleep wget xargs"
 )
 FOLDERS = ("bin", "dev", "etc", "mnt", "proc", "run", "sys", "tmp", "var/log", "var/run", "www")
 SCRIPTS = {
@@ -34,6 +34,8 @@ SCRIPTS = {
     "etc/dhcp-event": "dhcp-event",
     # Where BusyBox's acpid looks for the power button's program.
     "etc/acpi/PWRF/00000080": "power-button",
+    "www/cgi-bin/note": "note",
+    "www/cgi-bin/shutdown": "shutdown",
 }
 
 

@@ -8,15 +8,35 @@ _OVERVIEW = ("overview",)
 MODULES: Mapping[str, tuple[str, ...]] = {
     "status": _OVERVIEW,
     "plan": _OVERVIEW,
+    "matrix": ("matrix",),
     "apply": ("site",),
     "export-site": ("export",),
     "node": ("node_reads", "node_explain", "nodes", "node_engagement", "node_power", "node_places"),
     "pool": ("pools",),
-    "tier": ("tier_reads", "tier_explain", "tiers", "tier_states", "tier_personalize"),
-    "image": ("image_reads", "image_jobs", "images"),
+    "tier": (
+        "tier_reads",
+        "tier_explain",
+        "tiers",
+        "tier_states",
+        "tier_update",
+        "tier_personalize",
+        "tier_personality",
+    ),
+    "image": (
+        "image_reads",
+        "image_import",
+        "image_inspect",
+        "image_capture",
+        "image_diff",
+        "image_update",
+        "image_verify",
+        "image_export",
+        "images",
+    ),
     "alert": ("alerts",),
     "event": ("events",),
     "job": ("jobs",),
+    "procedure": ("image_update_reads",),
 }
 """The modules that register operations, by the first word of their commands, in the order of the help."""
 

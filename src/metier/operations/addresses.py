@@ -7,6 +7,7 @@ from ipaddress import IPv4Interface, IPv6Interface, ip_address, ip_interface
 from metier.domain.errors import Refusal, WrongUsage
 from metier.domain.fleet import Fleet
 from metier.domain.ids import TierId
+from metier.domain.personality import Personality
 from metier.domain.tier import SlotSettings, Tier, TierKind
 from metier.operations.parsing import hostname, whole
 
@@ -95,7 +96,13 @@ def numbered(text: str, flag: str, maximum: int) -> tuple[int, str]:
     return whole(slot, f"the slot of {flag} {text}", 1, maximum), value
 
 
-def slot_settings(number: int, name: str | None, address: str | None, router: str | None) -> SlotSettings:
+def slot_settings(
+    number: int,
+    name: str | None,
+    address: str | None,
+    router: str | None,
+    personality: Personality | None = None,
+) -> SlotSettings:
     """Return checked settings of a slot; an empty text stands for the default.
 
     Raises:
@@ -107,6 +114,7 @@ def slot_settings(number: int, name: str | None, address: str | None, router: st
         hostname(name) if name else None,
         None if place is None else str(place),
         gateway(router, place) if router else None,
+        personality,
     )
 
 

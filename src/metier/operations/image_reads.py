@@ -7,7 +7,10 @@ from metier.domain.errors import NoSuchThing
 from metier.domain.fleet import Fleet
 from metier.domain.ids import image_ref, natural, plain_name
 from metier.domain.image import Image, ImageType
-from metier.operations.image_row import COLUMNS, image_details, image_row
+from metier.domain.image_health import verification, verifications
+from metier.operations.image_fit import fit_row
+from metier.operations.image_room import measured, sizes
+from metier.operations.image_row import COLUMNS, content_row, image_details, image_row
 from metier.operations.images import row_of
 from metier.operations.records import versions_of
 from metier.operations.registry import Form, Row, View, option, positional, reads
@@ -29,7 +32,9 @@ def list_images(view: View, arguments: ListImages) -> list[Row]:
     """List image versions, by name and version."""
     users: dict[object, list[str]] = defaultdict(list)
     for tier in view.fleet.tiers.values():
-        users[tier.image].append(tier.name)
+        for ref in tier.versions:
+            users[ref].append(tier.name)
+    room, read_again = measured(view), verifications(view.fleet)
     chosen = [
         image
         for image in view.fleet.images.values()
@@ -38,7 +43,14 @@ def list_images(view: View, arguments: ListImages) -> list[Row]:
         and arguments.active in (None, image.active)
     ]
     chosen.sort(key=lambda image: (natural(image.ref.name), natural(image.ref.version)))
-    return [image_row(image, sorted(users[image.ref], key=natural)) for image in chosen]
+    return [
+        {
+            **image_row(image, sorted(users[image.ref], key=natural)),
+            **sizes(room, image.ref),
+            **content_row(read_again.get(image.ref)),
+        }
+        for image in chosen
+    ]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,9 +62,15 @@ class ShowImage:
 
 @reads("image", "show", ShowImage, columns=COLUMNS, examples=("metier image show web@1",))
 def show_image(view: View, arguments: ShowImage) -> Row:
-    """Show everything about one image version, with what could not be honoured of its machine."""
+    """Show everything about one image version.
+
+    What it takes by itself and shares, who uses it, when it was last read again, what could not
+    be honoured, how many nodes could run it.
+    """
     image = _newest(view.fleet, arguments.name)
-    return {**row_of(view.fleet, image.ref), **image_details(view.fleet, image)}
+    row = {**row_of(view.fleet, image.ref), **sizes(measured(view), image.ref)}
+    row |= content_row(verification(view.fleet, image.ref))
+    return {**row, **image_details(view.fleet, image), **fit_row(view.fleet, image)}
 
 
 def _newest(fleet: Fleet, text: str) -> Image:

@@ -5,12 +5,17 @@ from dataclasses import asdict
 
 from metier.domain.fleet import Fleet
 from metier.domain.image import Image, Machine, OfferedVm
+from metier.domain.image_health import Verification
+from metier.domain.image_use import uses
 from metier.domain.timing import Activity, measured_s
 from metier.operations.parsing import rfc3339
 from metier.operations.registry import Row
 from metier.operations.tier_row import requirements_row
 
-COLUMNS = ("name", "version", "type", "form", "state", "size_bytes", "minimum_memory_mib", "tiers", "created")
+COLUMNS = (
+    *("name", "version", "type", "form", "state", "content", "size_bytes", "own_bytes"),
+    *("minimum_memory_mib", "tiers", "created"),
+)
 """What the list of images shows."""
 
 
@@ -39,12 +44,38 @@ def image_row(image: Image, tiers: Sequence[str]) -> Row:
     }
 
 
-def image_details(fleet: Fleet, image: Image) -> Row:
-    """Return what the page of one image version shows beside its row: medians of what its guests took."""
+def content_row(found: Verification | None) -> Row:
+    """Return what is known of a version's bytes since they were published."""
+    if found is None:
+        return {"content": None, "damage": None, "verified": None, "verified_by_job": None}
     return {
+        "content": "damaged" if found.damage else "verified",
+        "damage": found.damage or None,
+        "verified": rfc3339(found.at),
+        "verified_by_job": found.job,
+    }
+
+
+def image_details(fleet: Fleet, image: Image) -> Row:
+    """Return what the page of one image version shows beside its row.
+
+    Who uses it, what it was captured from, and medians of what its guests took.
+    """
+    return {
+        "captured_from": _parent(fleet, image),
+        "used_by": [{"kind": use.kind, "name": use.name} for use in uses(fleet, image.ref)],
         "boot_s": measured_s(fleet, Activity.GUEST_BOOT, str(image.ref)),
         "prepare_s": measured_s(fleet, Activity.PREPARE, str(image.ref)),
     }
+
+
+def _parent(fleet: Fleet, image: Image) -> str | None:
+    """Return the version that a captured one was made from, while its job is remembered."""
+    for job in fleet.jobs.values():
+        if job.kind == "image-capture" and job.subject == str(image.ref) and job.created == image.created:
+            parent = job.arguments.get("parent")
+            return f"{parent['name']}@{parent['version']}" if isinstance(parent, dict) else None
+    return None
 
 
 def _offer(offer: OfferedVm) -> Row:

@@ -5,8 +5,9 @@ from dataclasses import dataclass, replace
 from metier.domain.errors import Refusal, WrongUsage
 from metier.domain.fleet import Draft, Fleet
 from metier.domain.hardware import Requirements
-from metier.domain.ids import ImageRef, natural, plain_name
+from metier.domain.ids import ImageRef, plain_name
 from metier.domain.image import Image, ImageType
+from metier.domain.image_use import host_key, in_sentences, uses
 from metier.operations.image_row import image_row
 from metier.operations.image_settings import ImageOptions, OfferOptions, offered_vms, with_settings
 from metier.operations.records import (
@@ -153,47 +154,44 @@ def _set_active(draft: Draft, arguments: WhichImage, caller: Caller, *, active: 
     return Outcome(f"image {image.ref} {verb}", row_of(draft, image.ref), notes)
 
 
-@changes("image", "delete", WhichImage, form=Form.DELETE, examples=("metier image delete web@1",))
+@changes(
+    "image",
+    "delete",
+    WhichImage,
+    form=Form.DELETE,
+    examples=("metier image delete web@1", "metier image delete web@1 web@2 --plan"),
+)
 def delete_image(draft: Draft, arguments: WhichImage, caller: Caller) -> Outcome:
-    """Delete an image version that is inactive and that nothing uses; other versions stay whole."""
+    """Delete an image version that is inactive and that nothing uses; other versions stay whole.
+
+    Hosts delete their copies too, those that cannot be reached once they can.  With --plan it says
+    how many bytes become free.
+    """
     image = expected_image(draft, arguments.name, caller)
+    ref = image.ref
     _check_unused(draft, image)
     if image.active:
         raise Refusal(
-            f"cannot delete image {image.ref}: it is active",
-            remedy=f"deactivate it first: `metier image deactivate {image.ref}`",
+            f"cannot delete image {ref}: it is active",
+            remedy=f"deactivate it first: `metier image deactivate {ref}`",
         )
-    draft.remove_image(image.ref)
+    draft.remove_image(ref)
     if image.is_host_image:
-        return Outcome(f"image {image.ref} deleted")
-    job = begin_job(
-        draft, "image-delete", str(image.ref), {"name": image.ref.name, "version": image.ref.version}, caller
-    )
-    return Outcome(f"image {image.ref} deleted; job {job.id} removes its files", job=job.id)
+        return Outcome(f"image {ref} deleted")
+    named: dict[str, object] = {"name": ref.name, "version": ref.version}
+    job = begin_job(draft, "image-delete", str(ref), named, caller)
+    begin_job(draft, "image-drop", str(ref), {**named, "key": host_key(image)}, caller)
+    return Outcome(f"image {ref} deleted; job {job.id} removes its files", job=job.id)
 
 
 def _check_unused(fleet: Fleet, image: Image) -> None:
-    users = tiers_using(fleet, image.ref)
-    if users:
-        raise Refusal(
-            f"cannot delete image {image.ref}: it is assigned to tier {', '.join(users)}",
-            remedy="put that tier on another version, or delete the tier",
-        )
-    job = job_on(fleet, str(image.ref))
-    if job is not None:
-        raise Refusal(
-            f"cannot delete image {image.ref}: job {job.id} is at work on it ({job.kind})",
-            remedy=f"wait for it, or cancel it: `metier job cancel {job.id}`",
-        )
-    holders = [
-        str(slot.id) for slot in fleet.slots.values() if slot.instance and slot.instance.image == image.ref
-    ]
-    holders += [
-        node.name for node in fleet.nodes.values() if node.instance and node.instance.image == image.ref
-    ]
-    if holders:
-        names = ", ".join(sorted(set(holders), key=natural))
-        raise Refusal(
-            f"cannot delete image {image.ref}: the data of {names} still stands on it",
-            remedy="wait until that is stopped and discarded, or delete the tier that keeps it",
-        )
+    """Raise Refusal while anybody needs an image version (R-DELETE-1), naming all who do."""
+    found = [use for use in uses(fleet, image.ref) if use.kind != "host"]
+    if not found:
+        return
+    if any(use.kind == "tier" for use in found):  # what its slots and nodes hold goes with the tier
+        found = [use for use in found if use.kind not in ("slot", "node")]
+    remedies = dict.fromkeys(use.remedy for use in found)
+    raise Refusal(
+        f"cannot delete image {image.ref}: {'; '.join(in_sentences(found))}", remedy="; ".join(remedies)
+    )

@@ -24,6 +24,7 @@ def job_row(job: Job) -> Row:
         "by": job.by,
         "error": job.error,
         "remedy": job.remedy,
+        "result": dict(job.result),
         "cancel_requested": job.cancel_requested,
         "generation": job.generation,
     }

@@ -7,6 +7,7 @@ from metier.domain.fleet import Draft
 from metier.domain.ids import natural, node_id
 from metier.domain.node import Engagement, Node
 from metier.domain.tier import Fence
+from metier.operations.captures import refuse_while_captured
 from metier.operations.node_row import node_row
 from metier.operations.parsing import moment, one_line, rfc3339
 from metier.operations.records import expected_node
@@ -26,6 +27,7 @@ def engage(draft: Draft, arguments: Engage, caller: Caller) -> Outcome:
     node = expected_node(draft, arguments.name, caller)
     if node.engaged:
         return Outcome(f"node {node.name} is engaged already", node_row(draft, node))
+    refuse_while_captured(draft, node, "engage")
     engaged = draft.put_node(replace(node, engagement=Engagement(True, caller.name, caller.now)))
     return Outcome(f"node {node.name} engaged", node_row(draft, engaged))
 

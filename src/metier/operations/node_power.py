@@ -11,6 +11,7 @@ from metier.domain.lifecycle import Lifecycle
 from metier.domain.node import Node, Place, Request
 from metier.domain.observation import Power
 from metier.domain.tier import TierState
+from metier.operations.captures import capture_warnings, refuse_while_captured
 from metier.operations.host_warnings import accept_or_raise, foreign_warning, guest_warnings, member_warning
 from metier.operations.node_row import node_row
 from metier.operations.records import expected_node
@@ -56,7 +57,7 @@ def still_until_on(view: View, arguments: SwitchNode) -> Sequence[str]:
 def power_on(draft: Draft, arguments: SwitchNode, caller: Caller) -> Outcome:
     """Switch a node on."""
     node = expected_node(draft, arguments.name, caller)
-    _check_switchable(node, Request.POWER_ON)
+    _check_switchable(draft, node, Request.POWER_ON)
     if node.is_virtual:
         _check_has_something_to_run(draft, node, Request.POWER_ON)
     return _order(draft, node, Request.POWER_ON)
@@ -95,7 +96,7 @@ def power_cycle(draft: Draft, arguments: SwitchNode, caller: Caller) -> Outcome:
 
 def _bring_down(draft: Draft, arguments: SwitchNode, caller: Caller, request: Request) -> Outcome:
     node = expected_node(draft, arguments.name, caller)
-    _check_switchable(node, request)
+    _check_switchable(draft, node, request)
     if node.is_virtual and request is Request.POWER_CYCLE:
         _check_has_something_to_run(draft, node, request)
     if node.request is not request:
@@ -106,7 +107,8 @@ def _bring_down(draft: Draft, arguments: SwitchNode, caller: Caller, request: Re
 def _consequences(fleet: Fleet, node: Node) -> list[str]:
     if node.is_virtual:
         return member_warning(fleet, node)
-    return guest_warnings(fleet, [node.name]) + foreign_warning(fleet, node.name)
+    lost = capture_warnings(fleet, node)
+    return guest_warnings(fleet, [node.name]) + foreign_warning(fleet, node.name) + lost
 
 
 def _order(draft: Draft, node: Node, request: Request) -> Outcome:
@@ -138,7 +140,8 @@ def _has_active_tier(fleet: Fleet, node: Node) -> bool:
     return node.tier is not None and fleet.tiers[node.tier].state is TierState.ACTIVE
 
 
-def _check_switchable(node: Node, request: Request) -> None:
+def _check_switchable(fleet: Fleet, node: Node, request: Request) -> None:
+    refuse_while_captured(fleet, node, request)
     if node.placement.place is Place.QUARANTINED:
         raise Refusal(
             f"cannot {request} node {node.name}: it is quarantined, so Metier does not manage it",

@@ -4,12 +4,13 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from metier.domain.effective import version_of
 from metier.domain.fleet import Fleet
 from metier.domain.lifecycle import Lifecycle
 from metier.domain.matching import host_obstacle
 from metier.domain.node import Node, Place
 from metier.domain.status import STATUSES, status
-from metier.domain.tier import TierState
+from metier.domain.tier import Tier, TierState
 from metier.operations.node_row import fences_before, reason
 from metier.operations.node_verdict import tiers_in_want
 from metier.operations.parsing import rfc3339
@@ -100,6 +101,7 @@ def _oddities_of_place(fleet: Fleet, node: Node) -> Iterator[str]:
             yield f"{tier.name} is braked: nothing is replaced until `metier tier resume {tier.name}`"
         if tier.state is TierState.INACTIVE:
             yield f"{tier.name} was deallocated"
+        yield from _rollout(tier, node)
         return
     if node.hardware is None:
         yield "what it has is not known yet"
@@ -109,6 +111,20 @@ def _oddities_of_place(fleet: Fleet, node: Node) -> Iterator[str]:
         yield "it is to be tested (R-FAIL-3)"
     if node.failures:
         yield f"it failed {node.failures} time{'s' if node.failures > 1 else ''}"
+
+
+def _rollout(tier: Tier, node: Node) -> Iterator[str]:
+    """Say where a member stands in its tier's roll-out."""
+    rollout, number = tier.rollout, node.placement.slot
+    if rollout is None:
+        return
+    version = version_of(tier, node)
+    paused = ", which is paused" if rollout.paused else ""
+    if number not in rollout.moved and version != tier.image:
+        what = f"the roll-out to {tier.image}{paused}"
+        yield f"it runs {version} until {what} comes to slot {number} (R-UPDATE-1)"
+    elif number in rollout.moved and node.lifecycle is not Lifecycle.RUNNING:
+        yield f"slot {number} is under way to {tier.image} (R-UPDATE-1)"
 
 
 def _alerts(fleet: Fleet, subject: str, told: str = "") -> list[str]:

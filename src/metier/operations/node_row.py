@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from metier.domain.effective import address
+from metier.domain.effective import address, version_of
 from metier.domain.evidence import power_seen
 from metier.domain.fleet import Fleet
 from metier.domain.guests import active_guests
@@ -58,7 +58,7 @@ def node_row(fleet: Fleet, node: Node, waiting: Sequence[str] = ()) -> Row:
         **_hardware(node),
         "address": address(fleet, node) or fleet.seen(node.name).address,
         "hostname": None if tier is None or number is None else tier.hostname(number),
-        "image": None if tier is None else str(tier.image),
+        "image": None if tier is None else str(version_of(tier, node)),
         "active_guests": 0 if node.is_virtual else len(active_guests(fleet, node.name)),
         "reason": reason(node, waiting, fences_before(fleet, node)),
         "request": None if node.request is None else node.request.value,

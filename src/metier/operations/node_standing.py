@@ -103,6 +103,7 @@ _FIRST = {
     "is_within": "its slot is beyond the maximum",
     "is_running": "it does not run",
     "is_healthy": "it is not healthy",
+    "is_updated": "the roll-out under way has not come to it yet",
     "newest": "of equals the one in the highest slot goes first",
 }
 

@@ -1,6 +1,6 @@
 """Where an operation is reached under `/api/v1`: what the API serves and the command line asks."""
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, NewType
 from urllib.parse import quote
 
 if TYPE_CHECKING:  # the command line needs the root of every request, and the registry of few
@@ -13,6 +13,9 @@ ROOT = "/api/v1"
 # A collection's own verb: the one that `POST` on the collection stands for.
 _CREATING_VERBS = ("add", "create")
 _METHODS = {"list": "GET", "show": "GET", "edit": "PATCH", "delete": "DELETE"}
+
+NewFile = NewType("NewFile", str)
+"""The type of an argument that names a file to be written; `file` of any other type is one to be read."""
 
 
 class Location(NamedTuple):

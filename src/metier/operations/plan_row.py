@@ -3,7 +3,7 @@
 import re
 from typing import TYPE_CHECKING
 
-from metier.domain.forecast import Dip, Displaced, Duration, Forecast
+from metier.domain.forecast import Dip, Displaced, Duration, Forecast, Rewritten
 from metier.domain.plan import Waiting
 from metier.operations.registry import Row
 
@@ -25,6 +25,7 @@ def forecast_row(forecast: Forecast) -> Row:
         "measured": [_duration_row(one) for one in forecast.durations if one.is_own],
         "assumed": [_duration_row(one) for one in forecast.durations if not one.is_own],
         "notes": list(forecast.notes),
+        "personalities": [_rewritten_row(one) for one in forecast.rewritten],
     }
 
 
@@ -62,6 +63,14 @@ def _displaced_row(displaced: Displaced) -> Row:
         "to": displaced.to,
         "from_s": _seconds(displaced.from_s),
         "gap_s": _seconds(displaced.gap_s),
+    }
+
+
+def _rewritten_row(rewritten: Rewritten) -> Row:
+    return {
+        "tier": rewritten.slot.tier,
+        "slot": rewritten.slot.number,
+        "difference": rewritten.difference,
     }
 
 

@@ -98,8 +98,8 @@ def next_version(fleet: Fleet, name: str) -> str:
 
 
 def tiers_using(fleet: Fleet, ref: ImageRef) -> list[str]:
-    """Return the names of the tiers that an image version is assigned to, sorted."""
-    return sorted((tier.name for tier in fleet.tiers.values() if tier.image == ref), key=natural)
+    """Return the names of the tiers whose slots run an image version or may be told to, sorted."""
+    return sorted((tier.name for tier in fleet.tiers.values() if ref in tier.versions), key=natural)
 
 
 def live_jobs(fleet: Fleet) -> list[Job]:

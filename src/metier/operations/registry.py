@@ -24,6 +24,7 @@ from typing import Any, Protocol, get_type_hints
 from metier.domain.errors import Bug, NoSuchThing
 from metier.domain.fleet import Draft, Fleet
 from metier.domain.forecast import Forecast
+from metier.domain.personality import Carried
 from metier.domain.plan import Plan, Waiting
 
 Row = dict[str, Any]
@@ -39,6 +40,18 @@ class Form(StrEnum):
     EDIT = "edit"
     DELETE = "delete"
     VERB = "verb"
+
+
+class Holds(StrEnum):
+    """What a text argument is: as it is typed, or the content of a file that the command line reads.
+
+    `FILE_TEXT` is the content of a file.  `NAMED_FILE_TEXT` is `KEY[,WORD]=TEXT` to the API and
+    `KEY=FILE[,WORD]` on the command line.  An empty file name stands for an empty text.
+    """
+
+    VALUE = "value"
+    FILE_TEXT = "file-text"
+    NAMED_FILE_TEXT = "named-file-text"
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +101,9 @@ class Services(Protocol):
     def forecast(self, fleet: Fleet, now: datetime) -> Forecast:
         """Return all that follows from the controller's own `fleet` at `now`; raises MetierError."""
 
+    def texts(self, every: Sequence[Carried]) -> Sequence[Mapping[str, str]]:
+        """Return what guests are told, rendered: for each the texts by name; raises MetierError."""
+
     def export_site(self, fleet: Fleet, now: datetime, *, journal: int) -> Row:
         """Return the document of `fleet` as it was at `now`, with so many of the last journal entries."""
 
@@ -129,6 +145,7 @@ class Argument:
     positional: bool
     choices: tuple[str, ...]
     example: str
+    holds: Holds
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,9 +211,17 @@ def positional(help_text: str, *, default: Any = MISSING, example: str = "") -> 
     return field(metadata=metadata) if default is MISSING else field(default=default, metadata=metadata)
 
 
-def option(help_text: str, default: Any = MISSING, *, choices: Sequence[str] = (), example: str = "") -> Any:
+def option(
+    help_text: str,
+    default: Any = MISSING,
+    *,
+    choices: Sequence[str] = (),
+    example: str = "",
+    holds: Holds = Holds.VALUE,
+) -> Any:
     """Declare an argument that commands take by name; required without a default."""
-    metadata = {"help": help_text, "positional": False, "choices": tuple(choices), "example": example}
+    metadata: Row = {"help": help_text, "positional": False, "choices": tuple(choices), "example": example}
+    metadata["holds"] = holds
     return field(metadata=metadata) if default is MISSING else field(default=default, metadata=metadata)
 
 
@@ -278,4 +303,5 @@ def _argument(part: "Field[Any]", hint: Any) -> Argument:
         positional=part.metadata["positional"],
         choices=part.metadata.get("choices", ()),
         example=part.metadata.get("example", ""),
+        holds=part.metadata.get("holds", Holds.VALUE),
     )

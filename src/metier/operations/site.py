@@ -15,10 +15,12 @@ from metier.operations.image_settings import offered_vms
 from metier.operations.images import CreateImage, EditImage, create_image, edit_image
 from metier.operations.node_engagement import Disengage, Engage, disengage, engage
 from metier.operations.nodes import AddNode, EditNode, RemoveNode, add_node, edit_node, remove_node
+from metier.operations.personality_words import personality_from
 from metier.operations.pools import SetPool, set_pool
 from metier.operations.registry import Caller, Change, Outcome, View, changes, option
 from metier.operations.site_changes import changes_between
 from metier.operations.site_document import arguments_from, check_keys, entries, mapping, renamed
+from metier.operations.tier_personalize import put_personality
 from metier.operations.tier_settled import still_until_edited, still_until_empty
 from metier.operations.tier_states import WhichTier, activate, allocate, deactivate, deallocate
 from metier.operations.tiers import CreateTier, DeleteTier, EditTier, create_tier, delete_tier, edit_tier
@@ -171,7 +173,8 @@ def _apply_tiers(run: _Run, document: Mapping[str, Any]) -> None:
     States that go down come first, because they permit edits; dependencies come
     once all tiers exist; states that go up come last.
     """
-    bodies = {path: _tier_body(body, path) for path, body in entries(document, "tiers")}
+    given = dict(entries(document, "tiers"))
+    bodies = {path: _tier_body(body, path) for path, body in given.items()}
     for path, body in bodies.items():
         _move(run, path, body, _DOWN, is_due=operator.gt)
     for path, body in bodies.items():
@@ -180,12 +183,14 @@ def _apply_tiers(run: _Run, document: Mapping[str, Any]) -> None:
         if "depends_on" in body:
             only = {"name": body["name"], "depends_on": body["depends_on"]}
             run.do(edit_tier, arguments_from(EditTier, only, path))
+    for path, body in given.items():
+        _personalize(run, path, body)
     for path, body in bodies.items():
         _move(run, path, body, _UP, is_due=operator.lt)
 
 
 def _tier_body(body: dict[str, Any], path: str) -> dict[str, Any]:
-    flat = {key: value for key, value in body.items() if key not in ("requirements", "slots")}
+    flat = {key: value for key, value in body.items() if key not in ("requirements", "slots", "personality")}
     for key, value in _optional(body, "requirements", path).items():
         if key in flat:
             raise WrongUsage(f"{path}.{key}: the same is given in {path}.requirements")
@@ -208,7 +213,7 @@ def _slot_words(body: Mapping[str, Any], path: str) -> tuple[list[str], list[str
     """Return the slots of a tier's body as the options of a command have them."""
     addresses, hostnames = [], []
     for where, slot in _slots(body, path):
-        check_keys(slot, ("slot", "hostname", "address", "gateway"), where)
+        check_keys(slot, ("slot", "hostname", "address", "gateway", "personality"), where)
         if "slot" not in slot:
             raise WrongUsage(f"{where}: slot is missing")
         if "address" in slot:
@@ -229,6 +234,24 @@ def _slots(body: Mapping[str, Any], path: str) -> list[tuple[str, Mapping[str, A
         (f"{path}.slots[{place}]", mapping(slot, f"{path}.slots[{place}]"))
         for place, slot in enumerate(slots)
     ]
+
+
+def _personalize(run: _Run, path: str, body: Mapping[str, Any]) -> None:
+    """Give a tier and its slots the personalities that the file has for them, each as a whole."""
+    name = tier_id(body["name"])
+    told: list[tuple[str, int | None, Mapping[str, Any]]] = [(path, None, body)]
+    told += [(where, _number(slot, where), slot) for where, slot in _slots(body, path)]
+    for where, number, part in told:
+        if "personality" in part:
+            personality = personality_from(part["personality"], f"{where}.personality")
+            put_personality(run.draft, run.draft.tiers[name], number, personality)
+
+
+def _number(slot: Mapping[str, Any], path: str) -> int:
+    number = slot["slot"]
+    if not isinstance(number, int) or isinstance(number, bool):
+        raise WrongUsage(f"{path}.slot: expected a whole number, found {number!r}")
+    return number
 
 
 def _configure(run: _Run, path: str, body: Mapping[str, Any]) -> None:

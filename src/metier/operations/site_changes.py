@@ -16,7 +16,17 @@ from metier.operations.tier_row import tier_row
 
 # What follows from other records and is not said in a site file.
 _NOT_INTENT = frozenset(
-    {"generation", "waiting_for", "allocated", "normal", "tiers", "braked_since", "minimum_memory_mib"}
+    (
+        "generation",
+        "waiting_for",
+        "allocated",
+        "normal",
+        "tiers",
+        "braked_since",
+        "minimum_memory_mib",
+        "rollout",
+        "previous_image",
+    )
 )
 
 

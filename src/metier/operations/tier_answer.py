@@ -21,7 +21,9 @@ from metier.operations.tier_outlook import (
     dips,
     donor_row,
     held_back,
+    older_personality,
     release_row,
+    rollout_row,
     would_harvest,
 )
 from metier.operations.tier_row import normal_members, requirements_row
@@ -50,6 +52,8 @@ def tier_answer(view: View, tier: Tier) -> Row:
         "dependencies": [f"tier {name} is {fleet.tiers[name].state}" for name in tier.depends_on],
         "held_back": held_back(fleet, tier),
         "brake": brake(fleet, tier),
+        "older_personality": older_personality(fleet, tier),
+        "rollout": rollout_row(fleet, tier),
         "dips": dips(fleet, tier),
         **candidate_row(fleet, tier, line),
         **release_row(fleet, tier, leaving),
@@ -83,7 +87,7 @@ def _numbers(fleet: Fleet, tier: Tier) -> Iterator[str]:
             yield f"it was deallocated and still has {has} nodes"
     elif has < tier.target:
         yield f"it has {has} of its target of {tier.target}"
-    elif has > tier.target:
+    elif has > tier.most:
         yield f"it has {has}, more than its target of {tier.target}"
 
 

@@ -10,10 +10,12 @@ from metier.domain.harvest import Gifts, donors, gifts, harvest_goal, refusal, s
 from metier.domain.ids import natural
 from metier.domain.node import Node
 from metier.domain.observation import Health
+from metier.domain.personalizing import outdated_slots
 from metier.domain.release import hold_on, line_to_leave
+from metier.domain.rollout import hold_on_rollout, how_far, progress_of, slot_of
 from metier.domain.status import health
 from metier.domain.tier import Tier, TierKind, TierState
-from metier.operations.foretold import SHOWN, foretold
+from metier.operations.foretold import SHOWN, foretold, listed
 from metier.operations.node_standing import why_first
 from metier.operations.parsing import rfc3339
 from metier.operations.registry import Row
@@ -118,6 +120,36 @@ def brake(fleet: Fleet, tier: Tier) -> str | None:
         return None
     since = rfc3339(trouble.braked_since.replace(microsecond=0))
     return f"nothing is replaced since {since}: too much failed at once; `metier tier resume {tier.name}`"
+
+
+def older_personality(fleet: Fleet, tier: Tier) -> str | None:
+    """Say which slots run with another personality than a new instance would get; None if none does."""
+    slots = outdated_slots(fleet, tier)
+    if not slots:
+        return None
+    count = "1 slot runs" if len(slots) == 1 else f"{len(slots)} slots run"
+    shown = listed([str(slot) for slot in slots[:SHOWN]])
+    more = f", and {len(slots) - SHOWN} more" if len(slots) > SHOWN else ""
+    return f"{count} with an older personality: {shown}{more}; `metier tier personality {tier.name}` has more"
+
+
+def rollout_row(fleet: Fleet, tier: Tier) -> Row | None:
+    """Return how far a tier's roll-out is, slot by slot; None without one."""
+    if tier.rollout is None:
+        return None
+    progress = progress_of(fleet, tier)
+    hold = hold_on_rollout(fleet, tier, tier.rollout)
+    return {
+        "image": str(tier.image),
+        "previous": str(tier.rollout.previous),
+        "how_far": how_far(fleet, tier, progress),
+        "held": None if hold is None else f"{hold.why} ({hold.rule})",
+        "done": [slot_of(node) for node in (*progress.done, *progress.arrived)],
+        "under_way": progress.coming,
+        "next": [slot_of(node) for node in progress.behind],
+        "cannot_move": [f"slot {slot_of(node)} ({node.name}): {why}" for node, why in progress.held],
+        "disengaged": [slot_of(node) for node in progress.aside],
+    }
 
 
 def held_back(fleet: Fleet, tier: Tier) -> list[str]:

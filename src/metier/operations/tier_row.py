@@ -6,7 +6,7 @@ from metier.domain.fleet import Fleet
 from metier.domain.hardware import Requirements
 from metier.domain.observation import Health
 from metier.domain.status import health
-from metier.domain.tier import Tier
+from metier.domain.tier import SlotSettings, Tier
 from metier.operations.parsing import rfc3339
 from metier.operations.registry import Row
 
@@ -40,6 +40,8 @@ def tier_row(fleet: Fleet, tier: Tier, waiting: Sequence[str] = ()) -> Row:
         "allocated": len(fleet.members(tier.name)),
         "normal": normal_members(fleet, tier),
         "image": str(tier.image),
+        "rollout": _rollout(tier),
+        "previous_image": None if tier.previous_image is None else str(tier.previous_image),
         "depends_on": list(tier.depends_on),
         "requirements": requirements_row(tier.requirements),
         "reboot_on_failure": tier.reboot_on_failure,
@@ -52,8 +54,23 @@ def tier_row(fleet: Fleet, tier: Tier, waiting: Sequence[str] = ()) -> Row:
     }
 
 
+def _rollout(tier: Tier) -> Row | None:
+    rollout = tier.rollout
+    if rollout is None:
+        return None
+    return {
+        "previous": str(rollout.previous),
+        "started": rfc3339(rollout.started),
+        "moved": list(rollout.moved),
+        "paused": rollout.paused or None,
+        "paused_by": rollout.paused_by or None,
+    }
+
+
 def _settings(tier: Tier) -> Row:
     return {
+        "max_unavailable": tier.max_unavailable,
+        "surge": tier.surge,
         "harvest_to_target": tier.harvest_to_target,
         "spread": tier.spread.value,
         "keep_instances": tier.keep_instances,
@@ -63,11 +80,19 @@ def _settings(tier: Tier) -> Row:
         "failure_threshold": tier.failure_threshold,
         "max_unhealthy_percent": tier.max_unhealthy_percent,
         "resumed_at": rfc3339(tier.resumed_at),
-        "slots": [
-            {"slot": slot.number, "hostname": slot.hostname, "address": slot.address, "gateway": slot.gateway}
-            for slot in tier.slots
-        ],
+        "personality": tier.personality.summary,
+        "slots": [_slot(slot) for slot in tier.slots],
     }
+
+
+def _slot(slot: SlotSettings) -> Row:
+    row: Row = {
+        "slot": slot.number,
+        "hostname": slot.hostname,
+        "address": slot.address,
+        "gateway": slot.gateway,
+    }
+    return row if slot.personality is None else {**row, "personality": slot.personality.summary}
 
 
 def normal_members(fleet: Fleet, tier: Tier) -> int:

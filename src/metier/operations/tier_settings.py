@@ -66,6 +66,14 @@ class TierOptions(RequirementOptions):
     max_unhealthy_percent: int | None = option(
         "more failures than this at once stop automation from replacing", None, example="40"
     )
+    max_unavailable: int | None = option(
+        "how many nodes a roll-out of another image version may have down at a time", None, example="1"
+    )
+    surge: int | None = option(
+        "how many free nodes beyond the target, within the maximum, a roll-out may take meanwhile",
+        None,
+        example="1",
+    )
     slot_address: tuple[str, ...] = option(
         "address of a slot, as SLOT=ADDRESS/PREFIX[,GATEWAY]; repeatable; nothing after the = means DHCP",
         (),
@@ -146,6 +154,8 @@ _NUMBERS = (
     ("shutdown_seconds", "shutdown_s", "shutdown time in seconds", 0, _A_DAY_S),
     ("failure_threshold", "failure_threshold", "failure threshold", 1, 1000),
     ("max_unhealthy_percent", "max_unhealthy_percent", "largest unhealthy share in percent", 0, 100),
+    ("max_unavailable", "max_unavailable", "number of nodes that a roll-out may have down", 1, MAXIMUM_NODES),
+    ("surge", "surge", "number of nodes that a roll-out may add", 0, MAXIMUM_NODES),
 )
 _SWITCHES = ("reboot_on_failure", "move_to_maintenance", "harvesting", "harvest_to_target", "keep_instances")
 
@@ -217,11 +227,16 @@ def _slots(tier: Tier, given: TierOptions) -> tuple[SlotSettings, ...]:
     for text in given.slot_address:
         number, value = numbered(text, "--slot-address", tier.maximum)
         address, _, router = value.partition(",")
-        slots[number] = slot_settings(number, _of(slots, number).hostname, address or None, router or None)
+        before = _of(slots, number)
+        slots[number] = slot_settings(
+            number, before.hostname, address or None, router or None, before.personality
+        )
     for text in given.hostname:
         number, value = numbered(text, "--hostname", tier.maximum)
         before = _of(slots, number)
-        slots[number] = slot_settings(number, value or None, before.address, before.gateway)
+        slots[number] = slot_settings(
+            number, value or None, before.address, before.gateway, before.personality
+        )
     return without_defaults(slots.values())
 
 
@@ -238,7 +253,7 @@ def _of(slots: Mapping[int, SlotSettings], number: int) -> SlotSettings:
 def _fill_from_range(slots: dict[int, SlotSettings], tier: Tier, span: str, router: str | None) -> None:
     if not span:  # An empty text takes every slot back to DHCP.
         for number, slot in list(slots.items()):
-            slots[number] = SlotSettings(number, slot.hostname)
+            slots[number] = replace(slot, address=None, gateway=None)
         return
     places = address_range(span)
     for number in range(1, tier.maximum + 1):
@@ -250,7 +265,7 @@ def _fill_from_range(slots: dict[int, SlotSettings], tier: Tier, span: str, rout
                 remedy="give a longer range or a lower maximum",
             )
         by = gateway(router, interface(str(place))) if router else None
-        slots[number] = SlotSettings(number, _of(slots, number).hostname, str(place), by)
+        slots[number] = replace(_of(slots, number), address=str(place), gateway=by)
 
 
 def chosen_image(fleet: Fleet, text: str) -> Image:

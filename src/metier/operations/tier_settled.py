@@ -3,9 +3,11 @@
 from collections.abc import Sequence
 from typing import Protocol
 
+from metier.domain.errors import Refusal
 from metier.domain.fleet import Fleet
 from metier.domain.ids import tier_id
 from metier.domain.lifecycle import Lifecycle
+from metier.domain.rollout import how_far, progress_of
 from metier.domain.tier import Tier, TierKind, TierState
 from metier.operations.registry import View
 from metier.operations.tier_row import normal_members
@@ -65,11 +67,31 @@ def still_until_empty(view: View, arguments: NamesTier) -> Sequence[str]:
     return _pending(view, tier, *sentences) if sentences else []
 
 
+def still_until_rolled_out(view: View, arguments: NamesTier) -> Sequence[str]:
+    """Say what is missing until the whole tier runs its image version.
+
+    Raises:
+        Refusal: The roll-out is paused, so that waiting is in vain.
+    """
+    tier = view.fleet.tiers.get(tier_id(arguments.name))
+    if tier is None or tier.rollout is None:
+        return []
+    if tier.rollout.paused:
+        raise Refusal(
+            f"the roll-out of tier {tier.name} to {tier.image} is paused: {tier.rollout.paused}",
+            remedy=f"`metier tier resume {tier.name}` to go on, or `metier tier rollback {tier.name}`",
+        )
+    far = how_far(view.fleet, tier, progress_of(view.fleet, tier))
+    return _pending(view, tier, far) if tier.state is TierState.ACTIVE else []
+
+
 def still_until_edited(view: View, arguments: NamesTier) -> Sequence[str]:
     """Say what is missing until members match the target, and run if the tier is active."""
     tier = view.fleet.tiers.get(tier_id(arguments.name))
     if tier is None or tier.state is TierState.INACTIVE:
         return []
+    if tier.rollout is not None and tier.state is TierState.ACTIVE:
+        return still_until_rolled_out(view, arguments)
     members = len(view.fleet.members(tier.name))
     if members != tier.target:
         return _pending(view, tier, f"{members} nodes are allocated and the target is {tier.target}")

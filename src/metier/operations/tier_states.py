@@ -1,4 +1,4 @@
-"""How far a tier is wanted: allocate, activate, deactivate, deallocate; and letting automation go on."""
+"""How far a tier is wanted: allocate, activate, deactivate, deallocate."""
 
 from dataclasses import dataclass, replace
 
@@ -117,16 +117,3 @@ def _active_dependents(fleet: Fleet, tier: Tier) -> tuple[str, ...]:
         if tier.name in other.depends_on and other.state is TierState.ACTIVE
     ]
     return tuple(f"tier {name}, which is active, depends on it" for name in sorted(names, key=natural))
-
-
-@changes("tier", "resume", WhichTier, examples=("metier tier resume web",))
-def resume(draft: Draft, arguments: WhichTier, caller: Caller) -> Outcome:
-    """Let automation replace nodes again after too many failed at once (R-STORM-1)."""
-    tier = expected_tier(draft, arguments.name, caller)
-    trouble = draft.troubles.get(tier.name)
-    was_braked = trouble is not None and trouble.braked_since is not None
-    if trouble is not None:
-        draft.put_trouble(replace(trouble, braked_since=None, failures=()))
-    draft.put_tier(replace(tier, resumed_at=caller.now))
-    message = f"tier {tier.name} resumed" if was_braked else f"tier {tier.name} was not held back"
-    return Outcome(message, tier_row(draft, draft.tiers[tier.name]))

@@ -2,16 +2,17 @@
 
 from dataclasses import dataclass, replace
 
-from metier.domain.errors import Refusal, WrongUsage
+from metier.domain.errors import Refusal
 from metier.domain.fleet import Draft, Fleet
 from metier.domain.ids import natural, tier_id
-from metier.domain.image import Image
 from metier.domain.tier import Tier, TierKind, TierState
+from metier.operations.procedure_row import refuse_others
 from metier.operations.records import check_may_personalize, expected_tier
 from metier.operations.registry import Caller, Form, Outcome, changes, option, positional
 from metier.operations.tier_row import tier_row
 from metier.operations.tier_settings import TierOptions, chosen_image, configured, first_counts, kind_for
 from metier.operations.tier_settled import still_until_edited
+from metier.operations.tier_update import with_image
 
 _PERSONALITY = ("slot_address", "hostname", "addresses")
 
@@ -95,7 +96,7 @@ def edit_tier(draft: Draft, arguments: EditTier, caller: Caller) -> Outcome:
     tier = expected_tier(draft, arguments.name, caller)
     after = tier
     if arguments.image is not None:
-        after = with_image(draft, tier, arguments.image)
+        after = with_image(draft, tier, arguments.image, caller)
     after = configured(draft, after, arguments)
     _check_personality(tier, after)
     if after == tier:
@@ -123,56 +124,6 @@ def _edit_notes(tier: Tier, after: Tier) -> tuple[str, ...]:
     return tuple(notes)
 
 
-def with_image(fleet: Fleet, tier: Tier, text: str) -> Tier:
-    """Return a tier on another image version.
-
-    Raises:
-        WrongUsage: The image makes another kind of tier.
-        NoSuchThing: There is no such image.
-        Refusal: The tier is not in a state to change it.
-    """
-    if text == str(tier.image):
-        return tier
-    image = chosen_image(fleet, text)
-    if image.ref == tier.image:
-        return tier
-    _check_image_fits(tier, image)
-    if tier.state is TierState.ACTIVE:
-        raise Refusal(
-            f"cannot change the image of active tier {tier.name} from {tier.image} to {image.ref}",
-            remedy=f"deactivate it first: `metier tier deactivate {tier.name}`",
-        )
-    return replace(tier, image=image.ref)
-
-
-def _check_image_fits(tier: Tier, image: Image) -> None:
-    if kind_for(image) is not tier.kind:
-        raise WrongUsage(
-            f"image {image.ref} makes a {kind_for(image)} tier, and tier {tier.name} is a {tier.kind} tier",
-            remedy="create another tier for it",
-        )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class UpdateTier:
-    """Which tier, and to which version."""
-
-    name: str = positional("the tier to update", example="web")
-    image: str = option("the image version to update to", example="web@2")
-
-
-@changes("tier", "update", UpdateTier, examples=("metier tier update hosts --image vmm@2",))
-def update_tier(draft: Draft, arguments: UpdateTier, caller: Caller) -> Outcome:
-    """Move a tier that is not active to another image version; its nodes run it from their next start."""
-    tier = expected_tier(draft, arguments.name, caller)
-    after = with_image(draft, tier, arguments.image)
-    if after is tier:
-        return Outcome(f"tier {tier.name} is on image {tier.image} already", tier_row(draft, tier))
-    draft.put_tier(after)
-    row = tier_row(draft, draft.tiers[tier.name])
-    return Outcome(f"tier {tier.name} updated from image {tier.image} to {after.image}", row)
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeleteTier:
     """Which tier."""
@@ -184,6 +135,7 @@ class DeleteTier:
 def delete_tier(draft: Draft, arguments: DeleteTier, caller: Caller) -> Outcome:
     """Delete a tier that is inactive and has no nodes."""
     tier = expected_tier(draft, arguments.name, caller)
+    refuse_others(draft, tier, caller)
     if tier.state is not TierState.INACTIVE:
         raise Refusal(
             f"cannot delete tier {tier.name}: it is {tier.state}",

@@ -15,7 +15,7 @@ from metier.domain.ids import NodeId, SlotId, TierId
 from metier.domain.lifecycle import MAY_RUN, Event, Lifecycle
 from metier.domain.node import Node, Place
 from metier.domain.observation import Health, Power
-from metier.domain.tier import Fence, TierState
+from metier.domain.tier import Fence, Tier, TierKind, TierState
 
 
 @dataclass(slots=True)
@@ -70,6 +70,7 @@ def check(before: Fleet, actions: Sequence[Action], after: Fleet) -> tuple[str, 
         case.remember(action)
     for about_result in _ABOUT_THE_RESULT:
         sentences += about_result(case)
+    sentences += _rollout_faults(before, actions, after)
     return tuple(dict.fromkeys(sentences))
 
 
@@ -84,11 +85,11 @@ _ONLY_RECORDS = (
     act.FinishRequest,
     act.RecordInventory,
     act.DiscoverNode,
-    act.Brake,
+    act.TierDecision,
 )
 """What these do is note down what already is: that touches nobody."""
 
-_UNDISTURBING = (act.EngageNode, act.LiftFence, act.FinishRequest, act.Brake)
+_UNDISTURBING = (act.EngageNode, act.LiftFence, act.FinishRequest, act.TierDecision)
 """Decisions that may be taken while a driver works on the node."""
 
 
@@ -96,7 +97,7 @@ def _decided_on_what_is(case: _Case, action: Action) -> Iterator[str]:
     if isinstance(action, _WITHOUT_EXPECTATION):
         return
     touched = case.earlier.get(action.node, ())
-    moved_on = any(not isinstance(earlier, act.LiftFence | act.Brake) for earlier in touched)
+    moved_on = any(not isinstance(earlier, act.LiftFence | act.TierDecision) for earlier in touched)
     node = case.was(action.node)
     if node is None and not moved_on:
         yield f"{_name(action)} is meant for {action.node}, which does not exist"
@@ -420,6 +421,71 @@ _ABOUT_THE_RESULT: tuple[Callable[[_Case], Iterator[str]], ...] = (
     _tiers_keep_to_their_maximum,
     _hosts_keep_their_new_guests,
 )
+
+
+# --- roll-outs -----------------------------------------------------------------
+
+_OF_ROLL_OUTS = (act.MoveSlot, act.PauseRollout, act.EndRollout)
+
+
+def _rollout_faults(before: Fleet, actions: Sequence[Action], after: Fleet) -> Iterator[str]:
+    """Yield a sentence for everything in a plan that no roll-out may do; arguments as of `check`."""
+    for action in actions:
+        if isinstance(action, _OF_ROLL_OUTS):
+            yield from _is_due(before.tiers.get(action.tier), action)
+        if isinstance(action, act.MoveSlot | act.StopNode | act.ReleaseNode):
+            yield from _spares_the_disengaged(after, action)
+        if isinstance(action, act.MoveSlot):
+            yield from _goes_on(before, before.tiers.get(action.tier), action)
+    for name in dict.fromkeys(one.tier for one in actions if isinstance(one, act.MoveSlot)):
+        yield from _keeps_its_pace(after, name)
+
+
+def _is_due(tier: Tier | None, action: act.TierDecision) -> Iterator[str]:
+    what = type(action).__name__
+    if tier is None or tier.rollout is None:
+        yield f"{what} is meant for tier {action.tier}, which has no roll-out"
+    elif tier.kind is not TierKind.GUEST:
+        yield f"{what} is meant for tier {tier.name}, a {tier.kind} tier"
+    elif tier.state is not TierState.ACTIVE:
+        yield f"{what} is meant for tier {tier.name}, which is {tier.state}"
+
+
+def _goes_on(before: Fleet, tier: Tier | None, action: act.MoveSlot) -> Iterator[str]:
+    if tier is None or tier.rollout is None:
+        return
+    if tier.rollout.paused:
+        yield f"slot {action.number} of tier {tier.name} is moved while the roll-out is paused"
+    if not 1 <= action.number <= tier.maximum:
+        # A member beyond a maximum that was lowered is on its way out.
+        member = before.members(tier.name).get(action.number)
+        if member is None:
+            yield f"slot {action.number} of tier {tier.name} is moved, and its maximum is {tier.maximum}"
+
+
+def _spares_the_disengaged(after: Fleet, action: Action) -> Iterator[str]:
+    node = after.nodes.get(action.node)
+    if action.rule == "R-UPDATE-1" and node is not None and not node.engagement.engaged:
+        yield f"{type(action).__name__} of a roll-out is meant for {node.name}, which is disengaged"
+
+
+def _keeps_its_pace(after: Fleet, name: TierId) -> Iterator[str]:
+    """Say that more slots are between versions than may be, counting those that a node fills."""
+    tier = after.tiers.get(name)
+    if tier is None or tier.rollout is None:
+        return
+    members = after.members(name)
+    nodes = [after.nodes[members[number]] for number in tier.rollout.moved if number in members]
+    ailing = [node.name for node in nodes if node.engagement.engaged and not _serves(after, node)]
+    if len(ailing) > tier.max_unavailable:
+        yield (
+            f"tier {name} rolls out {len(ailing)} slots at a time ({', '.join(ailing)}), "
+            f"and may {tier.max_unavailable}"
+        )
+
+
+def _serves(fleet: Fleet, node: Node) -> bool:
+    return node.lifecycle is Lifecycle.RUNNING and fleet.seen(node.name).health is not Health.CRITICAL
 
 
 def _name(action: Action) -> str:

@@ -30,6 +30,9 @@ from metier.domain.node import (
     Request,
     Retry,
 )
+from metier.domain.personality import Applied
+from metier.domain.personalizing import carried_by
+from metier.domain.rollout import ended
 from metier.domain.tier import TierState, Trouble
 from metier.planner import timings
 
@@ -67,10 +70,12 @@ class Done:
     Attributes:
         remarks: What the driver wants an operator to know.
         hardware: What an inventory found.
+        digest: Of what a prepared guest is told.
     """
 
     remarks: tuple[str, ...] = ()
     hardware: Hardware | None = None
+    digest: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +109,8 @@ def begin(draft: Draft, action: act.Action, now: datetime, action_id: int = 0, e
         draft.put_node(_discovered(draft, action, now))
     elif isinstance(action, act.LiftFence):
         _lift_fence(draft, action)
+    elif isinstance(action, act.TierDecision):
+        _decide_on_tier(draft, action, now)
     else:
         _decide(draft, action, draft.nodes[action.node], now)
     timings.begun(draft, action, was, now)
@@ -180,11 +187,28 @@ def _decide(draft: Draft, action: act.Action, node: Node, now: datetime) -> None
             _release(draft, action, node, now)
         case act.FailNode():
             _fail(draft, action, node, now)
-        case act.Brake():
-            trouble = draft.troubles.get(action.tier, Trouble(action.tier))
-            draft.put_trouble(replace(trouble, braked_since=now))
         case _:
             draft.put_node(_redone(draft, action, node, now))
+
+
+def _decide_on_tier(draft: Draft, action: act.TierDecision, now: datetime) -> None:
+    if isinstance(action, act.Brake):
+        trouble = draft.troubles.get(action.tier, Trouble(action.tier))
+        draft.put_trouble(replace(trouble, braked_since=now))
+        return
+    tier = draft.tiers[action.tier]
+    if tier.rollout is None:
+        raise Bug(f"{type(action).__name__} on tier {tier.name}, which has no roll-out")
+    match action:
+        case act.MoveSlot():
+            moved_slots = (*tier.rollout.moved, action.number)
+            draft.put_tier(replace(tier, rollout=replace(tier.rollout, moved=moved_slots)))
+        case act.PauseRollout():
+            draft.put_tier(replace(tier, rollout=replace(tier.rollout, paused=action.reason, paused_by="")))
+        case act.EndRollout():
+            draft.put_tier(ended(tier, tier.image))
+        case _:
+            raise Bug(f"no effect is written for {type(action).__name__}")
 
 
 def _redone(draft: Draft, action: act.Action, node: Node, now: datetime) -> Node:
@@ -361,7 +385,8 @@ def _done(draft: Draft, action: act.Work, node: Node, outcome: Done, now: dateti
         case act.RemoveVms():
             node = replace(node, staged=False)
         case act.PrepareGuest():
-            draft.put_slot(replace(draft.slot(action.slot), instance=action.instance))
+            applied = Applied(carried_by(action), outcome.digest)
+            draft.put_slot(replace(draft.slot(action.slot), instance=action.instance, applied=applied))
             node = moved(node, Event.PREPARED, now)
         case act.StartGuest() | act.PowerOn():
             node = _started(node, now)

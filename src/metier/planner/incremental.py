@@ -122,7 +122,8 @@ class Planner:
         self._hungry.difference_update(list(self._hungry) if work.scope.tiers is None else looked_at)
         for name in looked_at:
             tier = work.fleet.tiers.get(name)
-            if tier is not None and shortage(work.fleet, tier, tier.target) > 0:
+            # A roll-out looks at free nodes too, and at whether anything can be started on hosts.
+            if tier is not None and (tier.rollout or shortage(work.fleet, tier, tier.target) > 0):
                 self._hungry.add(name)
         self._ahead = ahead
         self._last = work.fleet.freeze()

@@ -17,6 +17,7 @@ from metier.planner.steps.harvest import harvest_nodes
 from metier.planner.steps.hosts import admit_nodes, follow_hosts
 from metier.planner.steps.pools import switch_off_idle
 from metier.planner.steps.report import report_tiers
+from metier.planner.steps.roll_out import roll_out
 from metier.planner.steps.shrink import shrink_tiers
 from metier.planner.work import EVERYTHING, Said, Scope, Subject, Work
 
@@ -33,6 +34,7 @@ STEPS = (
     lift_fences,
     allocate_nodes,
     harvest_nodes,
+    roll_out,
     drive_nodes,
     switch_off_idle,
     report_fences,

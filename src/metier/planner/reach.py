@@ -185,6 +185,15 @@ class Reach:
         was, now = self.old.tiers.get(name), self.new.tiers.get(name)
         if was is None or now is None or not _differ_in_numbers_only(was, now):
             self._members(name)
+        elif was.rollout != now.rollout or was.resumed_at != now.resumed_at:
+            self._rolled(was, now)
+
+    def _rolled(self, was: Tier, now: Tier) -> None:
+        """Add the members of slots that are to run another version, and failed ones: they may be evidence."""
+        for number, name in self.new.members(now.name).items():
+            is_failed = self.new.nodes[name].lifecycle is Lifecycle.FAILED
+            if is_failed or was.image_for(number) != now.image_for(number):
+                self.nodes.add(name)
 
     def _members(self, name: TierId) -> None:
         """Add the members of a tier, their hosts and guests, and the members of tiers that depend on it."""
@@ -215,7 +224,7 @@ class Reach:
     def image(self, ref: ImageRef) -> None:
         """Add the tiers that use a changed image."""
         for tier in self.new.tiers.values():
-            if tier.image == ref:
+            if ref in tier.versions:
                 self.tier(tier.name)
                 self._members(tier.name)
 
@@ -280,6 +289,10 @@ _NUMBERS = (
     "harvest_to_target",
     "spread",
     "resumed_at",
+    "max_unavailable",
+    "surge",
+    "rollout",
+    "previous_image",
     "generation",
 )
 

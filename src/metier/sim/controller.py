@@ -24,7 +24,7 @@ from metier.operations.registry import Caller, Operation, Outcome, View
 from metier.sim.clock import Agenda, SkewedClock
 from metier.sim.datacentre import DataCentre
 from metier.sim.drivers import SimDrivers, accept
-from metier.sim.hypervisor import personality
+from metier.sim.hypervisor import seed_for
 from metier.sim.parking import CarPark, Parked
 from metier.sim.workers import VirtualWorkers
 from metier.store.memory import MemoryStore
@@ -102,13 +102,13 @@ class SimController:
         self.store, self.datacentre, self.agenda = store, datacentre, agenda
         self.clock = SkewedClock(agenda.clock, skew)
         self.pace = pace or Pace()
-        self.tools = Tools(SimDrivers(datacentre), matrix, personality, accept)
+        self.tools = Tools(SimDrivers(datacentre), matrix, seed_for, accept)
         self._inbox = inbox or Inbox()
         self._pools: list[VirtualWorkers] = []
         self._crew = Crew(self._inbox, self.tools, self.clock, self._make_pool)
         self._jobs = Jobs(
             self._inbox,
-            matrix,
+            self.tools,
             self.clock,
             lambda job: agenda.after(self.pace.job_s, lambda: self._run_job(job)),
         )

@@ -13,6 +13,7 @@ from typing import NamedTuple, Protocol
 from metier.domain.errors import Unavailable
 from metier.domain.hardware import Hardware
 from metier.domain.ids import NodeId, SlotId
+from metier.drivers.hypervisor.api import Ended
 from metier.sim.machines import Bmc, CallFault, Machine, Store, Stray, Vm
 
 _A_MACHINE = Hardware(
@@ -196,11 +197,11 @@ class DataCentre:
             here = [one for one in self._at.get(vm.address, ()) if one[1].address == vm.address]
             self._at[vm.address] = [*[one for one in here if one[1] is not vm], (machine, vm)]
 
-    def stop_vm(self, machine: Machine, vm: Vm) -> None:
-        """Cut a VM's power, as its host, a crash or a person would."""
+    def stop_vm(self, machine: Machine, vm: Vm, ended: Ended = Ended.CUT) -> None:
+        """Let a VM go off: cut its power, as its host, a crash or a person would, or as `ended` says."""
         with self.lock:
             was_on = vm.is_on
-            vm.switch_off()
+            vm.switch_off(ended)
         if was_on:
             self.changed(machine)
             _notify(machine)

@@ -14,6 +14,7 @@ from typing import Protocol
 
 from metier.domain.errors import NoSuchThing, Refusal, WrongUsage
 from metier.domain.ids import NodeId
+from metier.drivers.hypervisor.api import Ended
 from metier.sim.datacentre import DataCentre
 from metier.sim.machines import BmcFault, Machine, Vm
 from metier.sim.matrix import SimMatrix
@@ -268,6 +269,11 @@ def _bmc_slow(simulation: Outside, machine: Machine, n: int) -> None:
 @_fault("guest GUEST dies", "its VM goes off")
 def _guest_dies(simulation: Outside, place: Machine, vm: Vm) -> None:
     simulation.datacentre.stop_vm(place, vm)
+
+
+@_fault("guest GUEST shuts down", "its OS shuts itself down, as a person asks it to on its console")
+def _guest_shuts_down(simulation: Outside, place: Machine, vm: Vm) -> None:
+    simulation.datacentre.stop_vm(place, vm, Ended.BY_GUEST)
 
 
 @_fault("guest GUEST hangs", "it runs, and its services do not answer")

@@ -6,18 +6,33 @@ import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import ClassVar
 
 from metier.domain.errors import Refused, Unavailable
 from metier.domain.ids import NodeId
 from metier.domain.image import OfferedVm
-from metier.drivers.hypervisor.api import Capability, GuestSpec, HostFacts, ImageSource, Progress, VmReport
+from metier.domain.personality import Carried, Seed
+from metier.drivers.hypervisor.api import (
+    Capability,
+    Ended,
+    GuestSpec,
+    HostFacts,
+    ImageSource,
+    MakeRoom,
+    Progress,
+    TakenDisks,
+    VmReport,
+)
 from metier.sim.datacentre import DataCentre
 from metier.sim.machines import Instance, Machine, Store, Vm, hardware_of
 
+INSTANCE_BYTES = 1 << 26
+"""What every instance here holds."""
+
 
 class SimHypervisor:
-    """One host of a simulated data centre; keeps `Hypervisor`, `Watching` and `Consoles`."""
+    """One host of a simulated data centre; keeps `Hypervisor`, `Watching`, `Consoles` and `Capturing`."""
 
     CAPABILITIES: ClassVar[frozenset[Capability]] = frozenset(Capability)
 
@@ -125,6 +140,35 @@ class SimHypervisor:
             if key in store.images and not any(one.image == key for one in store.instances.values()):
                 store.free_bytes += store.images.pop(key)
 
+    # --- capture ------------------------------------------------------------
+
+    def ended(self, number: int, *, timeout_s: float) -> Ended:
+        with self._call("ended") as host:
+            vm = self._vm(host, number)
+            self._require_off(vm, "capture")
+            return vm.ended
+
+    def take_disks(
+        self, number: int, into: Path, make_room: MakeRoom, progress: Progress, *, timeout_s: float
+    ) -> TakenDisks:
+        """Copy what the guest wrote; where `into` is no folder, as in virtual time, no file is made."""
+        with self._call("take_disks") as host:
+            vm = self._vm(host, number)
+            self._require_off(vm, "capture")
+            if vm.instance is None:
+                raise Refused(f"cannot capture VM{number} of {self._node}: there is no instance on it")
+            taken, stored = vm.instance, host.store.instances[vm.instance]
+        make_room(INSTANCE_BYTES)
+        progress(INSTANCE_BYTES, INSTANCE_BYTES)
+        file = into / "disk0.qcow2"
+        if into.is_dir():
+            file.write_bytes(stored.written)
+        with self._call("take_disks") as host:
+            vm = self._vm(host, number)
+            if vm.is_on or vm.instance != taken:
+                raise Refused(f"cannot capture VM{number} of {self._node}: it was started meanwhile")
+        return TakenDisks(taken, (file,), stored.image)
+
     def close(self) -> None:
         with self._datacentre.lock:
             self._closed = True
@@ -171,7 +215,7 @@ class SimHypervisor:
         return [machine for machine in self._datacentre.machines.values() if machine.store is store]
 
 
-_ASKING = frozenset({"facts", "report", "console"})
+_ASKING = frozenset({"facts", "report", "console", "ended", "take_disks"})
 
 
 def personality(
@@ -180,6 +224,13 @@ def personality(
     """Return a slot's seed as simulated guests read it."""
     text = {"hostname": hostname, "instance": instance, "address": address, "gateway": gateway, "mac": mac}
     return json.dumps(text).encode()
+
+
+def seed_for(carried: Carried) -> Seed:
+    """Return a slot's seed as simulated guests read it; keeps `control.tools.Personality`."""
+    return Seed(
+        personality(carried.hostname, carried.instance, carried.address, carried.gateway, mac=carried.mac)
+    )
 
 
 def address_in(seed: bytes) -> str | None:

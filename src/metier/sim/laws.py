@@ -126,6 +126,15 @@ def _is_ordered(case: Case, action: act.Action) -> bool:
     return action.rule in _OF_OPERATORS or action.node in case.ordered
 
 
+def _is_of_operators(fleet: Fleet, action: act.Action) -> bool:
+    """Say whether a member stops by an order, be it that its tier was deactivated (R-HOSTDOWN-1)."""
+    if action.rule in _OF_OPERATORS:
+        return True
+    node = fleet.nodes.get(action.node)
+    tier = fleet.tiers.get(node.tier) if node is not None and node.tier is not None else None
+    return isinstance(action, act.StopNode) and tier is not None and tier.state is not TierState.ACTIVE
+
+
 def _engaged_meanwhile(fleet: Fleet, node: Node) -> bool:
     now = fleet.nodes.get(node.name)
     return now is not None and now.engaged
@@ -196,6 +205,34 @@ def reasons_are_given(case: Case) -> Iterator[str]:
             yield f"{type(action).__name__} on {action.node} gives no reason"
 
 
+def rollouts_go_gently(case: Case) -> Iterator[str]:
+    """Law 11: a slot is moved only while few enough are on their way, and no disengaged one ever."""
+    for action in case.finished.plan.actions:
+        if isinstance(action, act.MoveSlot):
+            yield from _moved_too_early(case, action)
+
+
+def _moved_too_early(case: Case, action: act.MoveSlot) -> Iterator[str]:
+    now = case.finished.fleet.tiers[action.tier]
+    if now.rollout is None:
+        return
+    slot = f"slot {action.number} of tier {now.name}"
+    if now.rollout.paused:
+        yield f"{slot} is moved to {now.image} while the roll-out is paused"
+    members = case.finished.fleet.members(now.name)
+    nodes = [case.finished.fleet.nodes[members[one]] for one in now.rollout.moved if one in members]
+    under_way = [node.name for node in nodes if node.engaged and not _serves(case, node)]
+    if len(under_way) > now.max_unavailable:
+        yield f"{slot} is moved, and {', '.join(under_way)} are on their way to {now.image} at once"
+    mover = case.finished.fleet.nodes.get(action.node)
+    if mover is not None and not mover.engaged:
+        yield f"{slot} is moved, and {mover.name} is disengaged"
+
+
+def _serves(case: Case, node: Node) -> bool:
+    return _works(node) and case.finished.fleet.seen(node.name).health is not Health.CRITICAL
+
+
 OF_A_ROUND: tuple[tuple[int, Callable[[Case], Iterator[str]]], ...] = (
     (1, one_place_each),
     (2, disengaged_are_left_alone),
@@ -205,6 +242,7 @@ OF_A_ROUND: tuple[tuple[int, Callable[[Case], Iterator[str]]], ...] = (
     (9, unmet_is_explained),
     (9, plans_pass_the_checker),
     (9, reasons_are_given),
+    (11, rollouts_go_gently),
 )
 
 
@@ -222,7 +260,8 @@ def at_target(fleet: Fleet, tier: Tier) -> bool:
 def _is_well(fleet: Fleet, tier: Tier, node: Node) -> bool:
     if node.lifecycle.value != "running" or node.problem:
         return False
-    image = fleet.images.get(tier.image)
+    version = tier.image if node.instance is None else node.instance.image
+    image = fleet.images.get(version)
     collectors = tier.collectors if tier.collectors is not None else (image.collectors if image else ())
     is_judged = tier.kind is TierKind.GUEST and bool(collectors)
     return not is_judged or fleet.seen(node.name).health is Health.NORMAL
@@ -256,7 +295,7 @@ class Laws:
     def judge(self, before: Fleet, finished: Round) -> None:
         """Ask the laws of a round."""
         for action in finished.plan.actions:
-            self._note_orders(action)
+            self._note_orders(finished.fleet, action)
         case = Case(self._simulation, before, finished, frozenset(self._ordered))
         for number, law in OF_A_ROUND:
             self._note(number, law(case))
@@ -264,8 +303,8 @@ class Laws:
     def _note_change(self, _machine: NodeId, _at: datetime) -> None:
         self._has_changed = True
 
-    def _note_orders(self, action: act.Action) -> None:
-        if isinstance(action, act.StopNode | act.ReleaseNode) and action.rule in _OF_OPERATORS:
+    def _note_orders(self, fleet: Fleet, action: act.Action) -> None:
+        if isinstance(action, act.StopNode | act.ReleaseNode) and _is_of_operators(fleet, action):
             self._ordered.add(action.node)
         elif isinstance(action, act.AllocateNode | act.DeleteNode):
             self._ordered.discard(action.node)
@@ -283,7 +322,7 @@ class Laws:
 
 def _all_is_stored(simulation: Simulation) -> Iterator[str]:
     kept, known = simulation.controller.store.load().records(), simulation.fleet.records()
-    for kind in (Kind.NODE, Kind.TIER, Kind.SLOT, Kind.IMAGE, Kind.ALERT, Kind.JOB):
+    for kind in (Kind.NODE, Kind.TIER, Kind.SLOT, Kind.IMAGE, Kind.ALERT, Kind.JOB, Kind.PROCEDURE):
         for key in sorted(kept[kind].keys() | known[kind].keys(), key=str):
             if kept[kind].get(key) != known[kind].get(key):
                 yield f"{kind} {key} is not stored as it is known"

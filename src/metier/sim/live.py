@@ -16,7 +16,7 @@ from metier.operations.registry import Row
 from metier.sim.clock import Agenda, VirtualClock
 from metier.sim.drivers import SimDrivers
 from metier.sim.faults import FAULTS, FOREVER_S, befall, read_fault
-from metier.sim.hypervisor import personality
+from metier.sim.hypervisor import seed_for
 from metier.sim.matrix import STAGES, SimMatrix
 from metier.sim.measured import measured_datacentre
 from metier.sim.pace import pace_of
@@ -52,7 +52,7 @@ class LiveSite:
 
     def tools(self, validate: Validate) -> Tools:
         """Return what a control loop works with; `validate` refuses what it will not have recorded."""
-        return Tools(SimDrivers(self.datacentre), self.matrix, personality, validate)
+        return Tools(SimDrivers(self.datacentre), self.matrix, seed_for, validate)
 
     def make_pool(self, answer: Answer, /, *, threads: int, per_endpoint: int) -> "LiveWorkers":
         """Return threads in which driver calls take their time; keeps `control.crew.MakePool`."""

@@ -16,6 +16,7 @@ from metier.domain.hardware import Hardware
 from metier.domain.ids import NodeId, SlotId, TierId
 from metier.domain.image import OfferedVm
 from metier.domain.observation import Power, VmFacts
+from metier.drivers.hypervisor.api import Ended
 
 GUEST_FORMS = frozenset({"qcow2", "raw", "vmdk"})
 
@@ -72,6 +73,7 @@ class Vm:
     Attributes:
         ready_at: When its services answer; meaningless while it is off.
         off_at: When its guest OS will have shut down; None while it is not shutting down.
+        ended: How it last went off.
         answers: False while its services are broken.
         obeys: False while its guest OS does not hear requests to shut down.
         by_hand: It was started by another tool than Metier.
@@ -87,6 +89,7 @@ class Vm:
     instance: str | None = None
     ready_at: datetime | None = None
     off_at: datetime | None = None
+    ended: Ended = Ended.UNKNOWN
     answers: bool = True
     obeys: bool = True
     by_hand: bool = False
@@ -107,8 +110,10 @@ class Vm:
         """Say whether its services answer."""
         return self.is_on and self.answers and (self.ready_at is None or now >= self.ready_at)
 
-    def switch_off(self) -> None:
-        """Go off."""
+    def switch_off(self, ended: Ended) -> None:
+        """Go off, if it is on; `ended` says how."""
+        if self.is_on:
+            self.ended = ended
         self.is_on, self.off_at, self.shutdown_asked, self.address = False, None, False, None
 
     def set_memory(self, memory_mib: int) -> None:
@@ -212,7 +217,7 @@ class Machine:
         """Let everything that was to happen by now have happened."""
         for vm in self.vms.values():
             if vm.off_at is not None and vm.off_at <= now:
-                vm.switch_off()
+                vm.switch_off(Ended.BY_GUEST)
 
     def to_come(self, now: datetime) -> list[datetime]:
         """Return when something about it will have changed by itself: it or a VM is up, or shut down."""
@@ -222,11 +227,11 @@ class Machine:
         return [moment for moment in moments if moment is not None and moment > now]
 
     def lose_power(self) -> None:
-        """Go off, and every VM with it."""
+        """Go off, and every VM with it; its VM manager, when it is back, cannot tell how they ended."""
         self.is_on = self.is_hung = False
         self.foreign = dict.fromkeys(self.foreign, False)
         for vm in (*self.vms.values(), *(stray.vm for stray in self.strays)):
-            vm.switch_off()
+            vm.switch_off(Ended.UNKNOWN)
 
     @contextmanager
     def meet_fault(self, verb: str, what: str) -> Iterator[None]:

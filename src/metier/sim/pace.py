@@ -100,5 +100,6 @@ def _seconds(fleet: Fleet, activity: Activity, subject: str) -> float:
 
 def _granted_s(fleet: Fleet, image: str) -> Iterable[int]:
     for tier in fleet.tiers.values():
-        if str(tier.image) == image and tier.kind is TierKind.GUEST:
-            yield startup_s(fleet, tier)
+        for version in tier.versions if tier.kind is TierKind.GUEST else ():
+            if str(version) == image:
+                yield startup_s(fleet, tier, version)

@@ -2,7 +2,6 @@
 
 from dataclasses import replace
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 
 from metier.domain.fleet import Draft, Fleet
@@ -10,7 +9,7 @@ from metier.domain.ids import NodeId, image_ref
 from metier.domain.image import CollectorSpec, Image, ImageType
 from metier.domain.observation import Observed, Power
 from metier.domain.timing import OF_IMAGES, Activity, Timing, TimingId
-from metier.matrix.api import ImportOrder
+from metier.matrix.api import Answers, ImportOrder
 from metier.operations import load_operations
 from metier.operations.registry import Caller, operation
 from metier.sim.matrix import imported
@@ -130,5 +129,5 @@ def _tiers(hosts: int) -> dict[str, dict[str, Any]]:
 def _guest_image(name: str, now: datetime, **settings: Any) -> Image:
     """Return an image as if an archive had been imported."""
     ref = image_ref(name)
-    order = ImportOrder(ref, Path(f"{ref.name}.tgz"), ImageType.LINUX, now, **settings)
+    order = ImportOrder(ref, f"/{ref.name}.tgz", now, Answers(type=ImageType.LINUX, **settings))
     return replace(imported(order), size_bytes=1 << 30)

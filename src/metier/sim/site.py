@@ -2,10 +2,11 @@
 
 from datetime import datetime, timedelta
 
-from metier.domain.effective import address
+from metier.domain.effective import address, version_of
 from metier.domain.fleet import Fleet
 from metier.domain.hardware import Hardware
-from metier.domain.ids import SlotId, natural
+from metier.domain.ids import SlotId, image_ref, natural
+from metier.domain.image_use import host_key
 from metier.domain.lifecycle import Lifecycle
 from metier.domain.node import Node
 from metier.domain.observation import Health, Power, VmFacts
@@ -48,7 +49,7 @@ def put_up(datacentre: DataCentre, fleet: Fleet, node: Node) -> Machine:
     for facts in seen.vms or ():
         vm = _vm(fleet, node, facts, datacentre.clock.now())
         machine.vms[vm.number] = vm
-        _put_instance(machine, vm)
+        _put_instance(machine, vm, fleet)
         if vm.is_on:
             vm.address = vm.fixed_address or facts.address
             datacentre.put_on_line(machine, vm)
@@ -83,7 +84,7 @@ def _vm(fleet: Fleet, host: Node, facts: VmFacts, now: datetime) -> Vm:
     slot = _slot_of(node)
     if slot is not None and slot.tier in fleet.tiers:
         tier = fleet.tiers[slot.tier]
-        vm.metadata = {"tier": slot.tier, "slot": str(slot.number), "image": str(tier.image)}
+        vm.metadata = {"tier": slot.tier, "slot": str(slot.number), "image": str(version_of(tier, node))}
         vm.hostname = tier.hostname(slot.number)
         fixed = address(fleet, node)
         vm.fixed_address = None if fixed is None or fixed == facts.address else fixed.partition("/")[0]
@@ -102,9 +103,11 @@ def _slot_of(node: Node) -> SlotId | None:
     return SlotId(node.tier, node.placement.slot)
 
 
-def _put_instance(machine: Machine, vm: Vm) -> None:
+def _put_instance(machine: Machine, vm: Vm, fleet: Fleet) -> None:
     if vm.instance is None:
         return
-    image = vm.metadata.get("image", "")
-    machine.store.images.setdefault(image, 0)
-    machine.store.instances.setdefault(vm.instance, Instance(image))
+    name = vm.metadata.get("image", "")
+    image = fleet.images.get(image_ref(name)) if "@" in name else None
+    key = name if image is None else host_key(image)
+    machine.store.images.setdefault(key, 0)
+    machine.store.instances.setdefault(vm.instance, Instance(key))

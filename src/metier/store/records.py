@@ -43,6 +43,7 @@ _KEYS: dict[Kind, Callable[[str], Any]] = {
     Kind.POOL: _site,
     Kind.ALERT: int,
     Kind.JOB: int,
+    Kind.PROCEDURE: int,
     Kind.OBSERVED: str,
     Kind.TIMING: timing_id,
 }

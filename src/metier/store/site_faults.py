@@ -4,7 +4,7 @@ It shares no code with the operations and the planner, which keep a live site fr
 """
 
 from collections.abc import Callable, Iterator, Mapping
-from ipaddress import ip_interface
+from ipaddress import ip_address, ip_interface
 from typing import Any, NamedTuple
 
 from metier.domain.errors import WrongUsage
@@ -23,10 +23,12 @@ from metier.domain.ids import (
 from metier.domain.image import CollectorSpec, Image
 from metier.domain.node import Node, NodeKind
 from metier.domain.observation import Observed
+from metier.domain.personality import NO_PERSONALITY, Personality
 from metier.domain.pool import PoolSettings
-from metier.domain.tier import Slot, Tier, TierKind
+from metier.domain.tier import Rollout, Slot, Tier, TierKind
 
 MOST_SLOTS = 100_000
+LONGEST_TEXTS = 1 << 20
 _MOST_VMS = 9_999
 _LONGEST_CHECK_S = 3600.0
 
@@ -105,7 +107,43 @@ def _tier(_key: Any, tier: Tier) -> Iterator[str]:
     yield from _addresses(tier)
     yield from _counts(tier.requirements, "memory_mib", "cpus", "disk_gib", "nics")
     yield from _counts(tier, "startup_s", "failure_threshold", "shutdown_s", "max_unhealthy_percent")
+    yield from _counts(tier, "surge")
+    if not 1 <= tier.max_unavailable <= MOST_SLOTS:
+        yield f"max_unavailable {tier.max_unavailable} does not lie from 1 to {MOST_SLOTS}"
+    if tier.rollout is not None:
+        yield from _rollout(tier, tier.rollout)
     yield from _collectors(tier.collectors or ())
+    for personality in (tier.personality, *(slot.personality for slot in tier.slots)):
+        yield from _personality(personality or NO_PERSONALITY)
+
+
+def _personality(personality: Personality) -> Iterator[str]:
+    length = sum(map(len, personality.texts.values()))
+    if length > LONGEST_TEXTS:
+        yield f"personality: its texts have {length} characters, more than {LONGEST_TEXTS}"
+    names = [name for name, _ in personality.variables]
+    if len(set(names)) < len(names):
+        yield "personality: one variable is there twice"
+    for server in personality.name_servers:
+        if not _is_address(ip_address, server):
+            yield f"personality: name server {server!r} is no address"
+
+
+def _is_address(parse: Callable[[str], object], text: str) -> bool:
+    try:
+        parse(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _rollout(tier: Tier, rollout: Rollout) -> Iterator[str]:
+    if tier.kind is TierKind.HOST:
+        yield "rollout: a host tier has none"
+    if len(set(rollout.moved)) < len(rollout.moved):
+        yield "rollout: one number is there twice"
+    if not all(1 <= number <= MOST_SLOTS for number in rollout.moved):
+        yield f"rollout: a number does not lie from 1 to {MOST_SLOTS}"
 
 
 def _addresses(tier: Tier) -> Iterator[str]:
@@ -128,6 +166,12 @@ def _slot(_key: Any, slot: Slot) -> Iterator[str]:
         yield f"its number does not lie from 1 to {MOST_SLOTS}"
     if slot.instance is not None and slot.instance.slot != slot.id:
         yield f"its instance {slot.instance.id!r} belongs to slot {slot.instance.slot}"
+    if slot.applied is None:
+        return
+    told = slot.applied.carried
+    if told.address is not None and not _is_address(ip_interface, told.address):
+        yield f"applied: {told.address!r} is no address"
+    yield from (f"applied: {why}" for why in _personality(told.personality))
 
 
 def _image(_key: Any, image: Image) -> Iterator[str]:
@@ -271,6 +315,8 @@ def _tiers(fleet: Fleet) -> Iterator[Fault]:
             yield Fault(Kind.TIER, tier.name, f"its image {tier.image} does not exist")
         elif image.is_host_image is not (tier.kind is TierKind.HOST):
             yield Fault(Kind.TIER, tier.name, f"image {tier.image} is none for a {tier.kind} tier")
+        if tier.rollout is not None and tier.rollout.previous not in fleet.images:
+            yield Fault(Kind.TIER, tier.name, f"rollout: image {tier.rollout.previous} does not exist")
         for other in tier.depends_on:
             if other not in fleet.tiers:
                 yield Fault(Kind.TIER, tier.name, f"it depends on tier {other}, which does not exist")

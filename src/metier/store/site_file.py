@@ -49,6 +49,7 @@ _KEY_FIELDS = {
     Kind.IMAGE: "ref",
     Kind.ALERT: "id",
     Kind.JOB: "id",
+    Kind.PROCEDURE: "id",
     Kind.OBSERVED: "node",
     Kind.TIMING: "id",
 }

@@ -8,6 +8,7 @@ from typing import Any
 
 from metier.domain.fleet import Fleet, Kind
 from metier.domain.node import Node
+from metier.domain.url import is_url, shown_url
 from metier.store.api import Entry
 
 HIDDEN = "…"
@@ -19,6 +20,7 @@ _TEXTS: Mapping[Kind, tuple[str, ...]] = {
     Kind.OBSERVED: ("power_error", "vmm_error"),
     Kind.ALERT: ("message",),
     Kind.JOB: ("error", "remedy"),
+    Kind.PROCEDURE: ("told", "problem", "remedy"),
     Kind.IMAGE: ("source",),
 }
 _TOKEN = re.compile(r"[^\s'\"(),;\[\]{}<>]+")
@@ -27,6 +29,18 @@ _PATH_PARTS = frozenset("/:?&")
 _SHORTEST = 4
 # Words of our own in the data of journal entries, which no setting can make secret.
 _OUR_WORDS = frozenset(("action", "health", "job_kind", "operation", "power", "state"))
+
+
+def _without_places(arguments: dict[str, Any], result: dict[str, Any]) -> None:
+    """Leave of paths the names, and of URLs what no secret is in."""
+    location = arguments.get("location")
+    if isinstance(location, str):
+        arguments["location"] = shown_url(location) if is_url(location) else PurePosixPath(location).name
+    for holder, name in ((arguments, "target"), (arguments, "archive")):
+        if isinstance(holder.get(name), str):
+            holder[name] = PurePosixPath(holder[name]).name
+    if isinstance(result.get("files"), list):
+        result["files"] = [PurePosixPath(str(path)).name for path in result["files"]]
 
 
 class Censor:
@@ -47,8 +61,8 @@ class Censor:
         elif kind is Kind.OBSERVED:
             for check in raw.get("checks", ()):
                 check["message"] = self.text(check.get("message", ""))
-        elif kind is Kind.JOB and isinstance(raw.get("arguments", {}).get("archive"), str):
-            raw["arguments"]["archive"] = PurePosixPath(raw["arguments"]["archive"]).name
+        elif kind is Kind.JOB:
+            _without_places(raw.get("arguments", {}), raw.get("result", {}))
         return raw
 
     def entry(self, entry: Entry) -> Entry:

@@ -18,6 +18,7 @@ from metier.operations.registry import OPERATIONS, Controller, Form, Operation
 from metier.web import errors
 from metier.web.changes import Changes
 from metier.web.description import SECURITY, SUMMARY, describe, tags
+from metier.web.downloads import add_download_routes
 from metier.web.endpoints import Desk, Endpoint
 from metier.web.events import EventsEndpoint
 from metier.web.faults import Faults, add_fault_routes
@@ -26,6 +27,7 @@ from metier.web.identity import Authenticate, TokenFile
 from metier.web.metrics import CONTENT_TYPE, Figures, SiteMetrics
 from metier.web.reading import Reader
 from metier.web.tokens import add_token_routes
+from metier.web.tus import add_tus_routes
 from metier.web.uploads import Uploads, add_upload_route
 
 _FASTAPI_ERROR = "HTTPValidationError"
@@ -93,12 +95,22 @@ def build_app(controller: Controller, authenticate: Authenticate, parts: Parts |
     if parts.tokens is not None:
         add_token_routes(app, parts.tokens, utc_now)
     if uploads is not None:
-        add_upload_route(app, uploads, utc_now)
+        _add_transfers(app, controller, uploads)
     add_fault_routes(app, parts.faults)
     for operation, where in _in_matching_order(parts.operations):
         _add_route(app, desk, operation, where)
     _describe_security(app)
     return app
+
+
+def _add_transfers(app: FastAPI, controller: Controller, uploads: Uploads) -> None:
+    def tidy() -> None:
+        # Ages of files are told by the machine's clock.
+        uploads.discard_old(utc_now(), controller.view().fleet.jobs.values())
+
+    add_upload_route(app, uploads, tidy)
+    add_tus_routes(app, uploads, tidy)
+    add_download_routes(app, controller, uploads)
 
 
 def _add_route(app: FastAPI, desk: Desk, operation: Operation, where: Location) -> None:

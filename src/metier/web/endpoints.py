@@ -1,20 +1,24 @@
 """One endpoint for each operation, with the signature that FastAPI checks and describes."""
 
+import asyncio
 import dataclasses
 import inspect
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
+from pathlib import Path
 from typing import Annotated, Any
 
-from fastapi import Body, Header, Path, Query
+from fastapi import Body, Header, Query
+from fastapi import Path as PathParameter
 from pydantic import BaseModel
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
 
 from metier.domain.errors import NeedsAcceptance
-from metier.operations.paths import ROOT, Location, plural, row_name
+from metier.domain.job import FINAL
+from metier.operations.paths import ROOT, Location, NewFile, plural, row_name
 from metier.operations.plan_row import forecast_row
 from metier.operations.registry import Caller, Controller, Form, Operation, Outcome, Row
 from metier.web.changes import Changes
@@ -40,6 +44,9 @@ from metier.web.schemas import (
 )
 from metier.web.uploads import UPLOADED, Uploads
 
+# A wait for a job's end is begun again so often, whether or not something changed.
+_LOOK_AGAIN_S = 60
+
 
 @dataclass(frozen=True, slots=True)
 class Desk:
@@ -50,8 +57,9 @@ class Desk:
     changes: Changes
     clock: Callable[[], datetime]
     uploads: Uploads | None = None
+    watches: set["asyncio.Task[None]"] = field(default_factory=set)
 
-    def with_file(self, arguments: Any, identity: Identity) -> Any:
+    def with_file(self, arguments: Any, identity: Identity, *, previews: bool = False) -> Any:
         """Return arguments whose `file`, if they have one, is a path that the caller may name.
 
         Raises:
@@ -61,6 +69,8 @@ class Desk:
         file = getattr(arguments, "file", None)
         if not isinstance(file, str):
             return arguments
+        if _is_new_file(arguments):
+            return self._with_new_file(arguments, identity, previews=previews)
         if self.uploads is not None and file.startswith(UPLOADED):
             return dataclasses.replace(arguments, file=str(self.uploads.path_of(file)))
         if identity.local:
@@ -69,6 +79,36 @@ class Desk:
             f"cannot read {file!r} on the controller for a caller from another machine",
             remedy=f"send it with PUT {ROOT}/uploads/NAME and give `file` the answer's `{UPLOADED}…`",
         )
+
+    def _with_new_file(self, arguments: Any, identity: Identity, *, previews: bool) -> Any:
+        """Return arguments with a file to be written; without one, it is kept for the caller to fetch."""
+        if arguments.file and not identity.local:
+            raise Forbidden(
+                f"cannot write {arguments.file!r} on the controller for a caller from another machine",
+                remedy=f"leave `file` out, and fetch it from {ROOT}/downloads/JOB when the job is done",
+            )
+        if arguments.file or self.uploads is None:
+            return arguments
+        name = str(arguments.name).replace("@", "-") + f".{arguments.form}"
+        path = self.uploads.folder / name if previews else self.uploads.new_file(name)
+        return dataclasses.replace(arguments, file=str(path))
+
+    def watch(self, job: int, path: str) -> None:
+        """See to it that a file that was sent ahead goes when the job that needed it has ended."""
+        if self.uploads is not None and self.uploads.was_sent(Path(path)):
+            task = asyncio.create_task(self._discard_after(job, Path(path)))
+            self.watches.add(task)
+            task.add_done_callback(self.watches.discard)
+
+    async def _discard_after(self, job: int, path: Path) -> None:
+        assert self.uploads is not None
+        while not self.changes.stopping:
+            fleet = (await run_in_threadpool(self.controller.view)).fleet
+            # Jobs that are not seen yet are, in the next round.
+            if job in fleet.jobs and fleet.jobs[job].state in FINAL:
+                await run_in_threadpool(self.uploads.discard, path)
+                return
+            await self.changes.wait(fleet.generation, _LOOK_AGAIN_S)
 
 
 class Endpoint:
@@ -105,12 +145,17 @@ class Endpoint:
         if query.settled:
             return await self._settled(request, arguments)
         identity: Identity = request.state.identity
-        arguments = self._desk.with_file(arguments, identity)
+        arguments = await run_in_threadpool(self._desk.with_file, arguments, identity, previews=query.plan)
         caller = Caller(
             identity.name, self._desk.clock(), query.accept_warnings, expected_generation(if_match)
         )
-        change = self._preview if query.plan else self._change
-        return await run_in_threadpool(change, arguments, caller)
+        if query.plan:
+            return await run_in_threadpool(self._preview, arguments, caller)
+        outcome = await run_in_threadpool(self._desk.controller.change, self._operation, arguments, caller)
+        file = getattr(arguments, "file", None)
+        if outcome.job is not None and isinstance(file, str):
+            self._desk.watch(outcome.job, file)
+        return self._answer(outcome)
 
     async def _read(self, request: Request, arguments: Any, query: BaseModel) -> Response:
         desk, operation = self._desk, self._operation
@@ -131,8 +176,7 @@ class Endpoint:
 
         return await respond(request, desk.controller, desk.changes, produce)
 
-    def _change(self, arguments: Any, caller: Caller) -> Response:
-        outcome = self._desk.controller.change(self._operation, arguments, caller)
+    def _answer(self, outcome: Outcome) -> Response:
         created = self._operation.form is Form.CREATE
         status = 202 if outcome.job is not None else 201 if created else 200
         headers = {}
@@ -164,7 +208,7 @@ class Endpoint:
         parts: dict[str, Any] = {"request": Request, "query": Annotated[self.query, Query()]}
         defaults: dict[str, Any] = {}
         if named is not None:
-            parts["name"] = Annotated[with_choices(named), Path(description=named.help)]
+            parts["name"] = Annotated[with_choices(named), PathParameter(description=named.help)]
         if self.body is not None and self._body_is_optional:
             parts["body"] = Annotated[self.body | None, Body()]
             defaults["body"] = None
@@ -195,3 +239,8 @@ def outcome_row(outcome: Outcome) -> Row:
         "job": outcome.job,
         "object": outcome.row,
     }
+
+
+def _is_new_file(arguments: Any) -> bool:
+    """Say whether the argument `file` names a file to be written."""
+    return any(part.name == "file" and part.type is NewFile for part in dataclasses.fields(arguments))

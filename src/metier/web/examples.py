@@ -50,6 +50,32 @@ ROWS: Mapping[str, Row] = {
         "harvesting": True,
         "waiting_for": ["web/3 waits for host-2/VM1 to boot"],
     },
+    "procedure": {
+        "id": 3,
+        "image": "w2k@3",
+        "makes": "w2k@4",
+        "stage": "waiting for you",
+        "told": "change the guest on host-1/VM3, then shut it down from inside",
+        "problem": None,
+        "remedy": None,
+        "tier": "update-w2k",
+        "host_tier": None,
+        "disengaged": ["host-1/VM3"],
+        "roll_out": ["web"],
+        "remarks": [],
+        "job": None,
+        "by": "ann",
+        "aborted_by": None,
+        "created": "2026-03-01T12:00:00Z",
+        "since": "2026-03-01T12:01:10Z",
+        "ended": None,
+        "node": "host-1/VM3",
+        "console": "metier node console host-1/VM3",
+        "address": "10.0.1.12",
+        "host": "host-1",
+        "host_ip": "10.0.0.11",
+        "vm_number": 3,
+    },
     "image": {
         "name": "w2k",
         "version": "raw",
@@ -116,6 +142,9 @@ PLAN: Row = {
     "measured": [{"activity": "guest-boot", "subject": "w2k@raw", "seconds": 31.0, "samples": 12}],
     "assumed": [{"activity": "guest-shutdown", "subject": "w2k@raw", "seconds": 15.0, "samples": 0}],
     "notes": ["job 7, image-import of w2k@raw, is not foreseen: how long it takes is not known"],
+    "personalities": [
+        {"tier": "web", "slot": 2, "difference": "--- /etc/motd\n+++ /etc/motd\n@@ -1 +1 @@\n-old\n+new"}
+    ],
 }
 
 CHANGE: Row = {"message": "tier web activated", "warnings": [], "job": None, "object": ROWS["tier"]}

@@ -3,7 +3,6 @@
 import io
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 import click
 import pytest
@@ -45,6 +44,7 @@ def test_the_manuals_own_line_asks_and_imports(program: Program) -> None:
     result = program(manual.CCIMPORT, THE_MANUALS_LINE, answers)
     assert result.status == 0
     assert program.sent == {
+        "vmware_only": True,
         "name": "w2k",
         "version": "raw",
         "file": "/tmp/filename.tgz",
@@ -60,6 +60,7 @@ def test_the_manuals_own_line_asks_and_imports(program: Program) -> None:
 def test_empty_answers_take_the_defaults(program: Program) -> None:
     assert program(manual.CCIMPORT, THE_MANUALS_LINE, "\n\n\n\n\n").status == 0
     assert program.sent == {
+        "vmware_only": True,
         "name": "w2k",
         "version": "raw",
         "file": "/tmp/filename.tgz",
@@ -71,7 +72,7 @@ def test_empty_answers_take_the_defaults(program: Program) -> None:
 def test_without_s_nothing_is_asked_and_without_v_nothing_is_told(program: Program) -> None:
     result = program(manual.CCIMPORT, ("-r", "-i", "w2k", "-f", "/tmp/filename.tgz"))
     assert (result.status, result.err) == (0, "")
-    assert program.sent == {"name": "w2k", "file": "/tmp/filename.tgz"}
+    assert program.sent == {"vmware_only": True, "name": "w2k", "file": "/tmp/filename.tgz"}
     assert not program.verbose
 
 
@@ -92,7 +93,7 @@ def test_an_answer_that_makes_no_sense_imports_nothing(program: Program) -> None
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (("-i", "w2k", "-f", "x.tgz"), "say -r"),
+        (("-i", "w2k", "-f", "x.tgz", "--url", "https://example.org/x"), "-f and --url exclude each other"),
         (("-r", "-f", "x.tgz"), "the image's name is missing"),
         (("-r", "-i", "w2k"), "the archive is missing"),
         (("-r", "-i", "w2k", "-f", "x.tgz", "-t", "beos"), "'beos'"),
@@ -113,7 +114,35 @@ def test_every_answer_is_an_option_of_the_import(program: Program) -> None:
     assert set(program.sent) <= names
 
 
-def test_cccapture_says_at_once_that_it_is_not_there_yet(program: Program, tmp_path: Path) -> None:
-    result = program(manual.CCCAPTURE, ("-i", "w2k", "--whatever", "3"))
-    assert (result.status, result.out) == (1, "")
-    assert result.err.startswith("error: cccapture is not available in this version")
+def test_without_r_anything_is_taken_and_every_answer_is_an_option(program: Program) -> None:
+    words = "-i app --url https://example.org/app.ova -t linux -m 0 -a ssd -a rack=a -d 8 -u 60 -c ping"
+    assert program(manual.CCIMPORT, words.split()).status == 0
+    assert program.sent == {
+        "name": "app",
+        "url": "https://example.org/app.ova",
+        "type": "linux",
+        "minimum_memory_mib": 0,
+        "attribute": ("ssd", "rack=a"),
+        "disk": 8,
+        "startup_seconds": 60,
+        "collector": ("ping",),
+    }
+    result = program(manual.CCIMPORT, (*words.split(), "-s"))
+    assert (result.status, result.err) == (0, ""), "nothing is left to ask"
+
+
+def test_ccexport_names_a_version_and_a_file(program: Program) -> None:
+    assert program(manual.CCEXPORT, ["-i", "w2k", "-n", "raw", "-f", "/tmp/w2k.ova", "-v"]).status == 0
+    assert program.sent == {"name": "w2k@raw", "file": "/tmp/w2k.ova"}
+    assert program.verbose
+    program(manual.CCEXPORT, ["-i", "w2k", "-n", "raw", "-f", "/tmp/w2k.qcow2", "-F", "qcow2"])
+    assert program.sent["form"] == "qcow2"
+    assert program(manual.CCEXPORT, ["-i", "w2k", "-n", "raw"]).status == 2
+
+
+def test_what_ccexport_offers_is_what_images_can_be_written_as() -> None:
+    from metier.operations.image_export import FORMS
+
+    forms = next(option for option in manual.CCEXPORT.params if option.name == "form")
+    assert isinstance(forms.type, click.Choice)
+    assert tuple(forms.type.choices) == FORMS

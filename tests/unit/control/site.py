@@ -14,6 +14,7 @@ from metier.domain.fleet import Fleet, Kind
 from metier.domain.ids import NodeId
 from metier.domain.node import Node
 from metier.domain.observation import CheckResult
+from metier.domain.personality import Carried, Seed
 from metier.operations import load_operations
 from metier.operations.registry import Caller, Outcome, operation
 from metier.sim.clock import VirtualClock
@@ -29,7 +30,13 @@ PATIENCE = 400
 """So many changes of the Fleet are far more than anything here takes."""
 
 
-TABLES = {Kind.NODE: "nodes", Kind.TIER: "tiers", Kind.IMAGE: "images", Kind.JOB: "jobs"}
+TABLES = {
+    Kind.NODE: "nodes",
+    Kind.TIER: "tiers",
+    Kind.IMAGE: "images",
+    Kind.JOB: "jobs",
+    Kind.PROCEDURE: "procedures",
+}
 
 
 LOOK = timedelta(milliseconds=150)
@@ -140,9 +147,10 @@ class _Recorded:
         return recorded
 
 
-def seed(hostname: str, instance: str, address: str | None, gateway: str | None, /, *, mac: str) -> bytes:
+def seed(carried: Carried) -> Seed:
     """Return something that names the slot."""
-    return f"{hostname} {instance} {address} {gateway} {mac}".rstrip().encode()
+    words = (carried.hostname, carried.instance, carried.address, carried.gateway, carried.mac)
+    return Seed(" ".join(map(str, words)).rstrip().encode(), "d1")
 
 
 def tools_of(drivers: NotedDrivers, matrix: Any = None) -> Tools:

@@ -2,14 +2,14 @@
 
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import replace
-from pathlib import Path
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
 
+from metier.control.image_jobs import import_order
 from metier.control.inbox import Inbox, JobNews
-from metier.control.jobs import AT_ONCE, ATTEMPTS, Jobs, import_order, requeue
+from metier.control.jobs import AT_ONCE, ATTEMPTS, Jobs, requeue
 from metier.domain.errors import NoSpace
 from metier.domain.fleet import Fleet
 from metier.domain.ids import image_ref
@@ -17,10 +17,12 @@ from metier.domain.image import CollectorSpec, Image, ImageType
 from metier.domain.job import JobState
 from metier.matrix.api import ImportOrder, Report
 from metier.sim.clock import VirtualClock
+from metier.sim.datacentre import DataCentre
+from metier.sim.drivers import SimDrivers
 from metier.sim.matrix import SimMatrix, imported
 from tests.builders import NOW, a_fleet, a_job, an_image
 
-ARGUMENTS = {"name": "web", "version": "1", "archive": "web.tgz", "type": "linux"}
+ARGUMENTS = {"name": "web", "version": "1", "location": "/web.tgz", "type": "linux"}
 
 
 class GatedMatrix(SimMatrix):
@@ -49,12 +51,21 @@ class GatedMatrix(SimMatrix):
         return ["disk-0 is not what it was"]
 
 
+@dataclass(frozen=True)
+class Both:
+    """What jobs work with."""
+
+    drivers: SimDrivers
+    matrix: GatedMatrix
+
+
 class Bench:
     """Jobs over an inbox that the test empties."""
 
     def __init__(self, matrix: GatedMatrix, *numbers: int, **fields: Any) -> None:
         self.inbox, self.matrix, self.clock = Inbox(), matrix, VirtualClock(NOW)
-        self.jobs = Jobs(self.inbox, matrix, self.clock)
+        tools = Both(SimDrivers(DataCentre(self.clock)), matrix)
+        self.jobs = Jobs(self.inbox, tools, self.clock)
         jobs = [a_job(number, **({"arguments": ARGUMENTS} | fields)) for number in numbers or (1,)]
         self.fleet = a_fleet(an_image(), *jobs)
 
@@ -234,7 +245,8 @@ def test_an_import_s_recorded_arguments_are_read_back() -> None:
         "collectors": [{"collector": "tcp", "port": 80}],
     }
     order = import_order(arguments, NOW)
-    assert (order.ref, order.archive, order.type) == (image_ref("web@1"), Path("web.tgz"), ImageType.LINUX)
-    assert (order.requirements.cpus, order.requirements.attributes) == (2, frozenset({"ssd"}))
-    assert order.collectors == (CollectorSpec("tcp", port=80),)
-    assert (order.minimum_memory_mib, order.startup_s, order.created) == (768, 60, NOW)
+    answers = order.answers
+    assert (order.ref, order.location, order.created) == (image_ref("web@1"), "/web.tgz", NOW)
+    assert (answers.requirements.cpus, answers.requirements.attributes) == (2, frozenset({"ssd"}))
+    assert answers.collectors == (CollectorSpec("tcp", port=80),)
+    assert (answers.type, answers.minimum_memory_mib, answers.startup_s) == (ImageType.LINUX, 768, 60)

@@ -293,7 +293,7 @@ def test_a_restart_resumes_pending_work_and_nothing_runs_twice(desk: Desk, verb:
 
 
 def test_a_job_that_was_cut_off_is_done_by_the_next_run(desk: Desk) -> None:
-    arguments = {"name": "web", "version": "2", "archive": "web.tgz", "type": "linux"}
+    arguments = {"name": "web", "version": "2", "location": "/web.tgz", "type": "linux"}
     store = open_store(desk.folder)
     filled(store, a_fleet(a_job(1, state=JobState.RUNNING, attempts=1, arguments=arguments)))
     store.close()

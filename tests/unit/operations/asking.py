@@ -7,6 +7,7 @@ from typing import Any
 
 from metier.domain.fleet import Fleet
 from metier.domain.forecast import Forecast
+from metier.domain.personality import Carried
 from metier.domain.plan import Plan, Waiting
 from metier.operations import load_operations
 from metier.operations.registry import OPERATIONS, Caller, Operation, Outcome, Row, View, operation
@@ -49,6 +50,9 @@ class FakeServices:
 
     def forecast(self, fleet: Fleet, now: datetime) -> Forecast:
         return self.foreseen
+
+    def texts(self, every: Sequence[Carried]) -> Sequence[Mapping[str, str]]:
+        return [{**carried.personality.texts, "meta": carried.hostname} for carried in every]
 
     def export_site(self, fleet: Fleet, now: datetime, *, journal: int) -> Row:
         return {"exported": f"{now:%H:%M}", "records": len(fleet.nodes), "journal": journal}

@@ -137,7 +137,7 @@ def test_an_import_is_recorded_as_a_job_with_all_it_needs() -> None:
         "alice",
     )
     assert job.arguments == {
-        "archive": "/tmp/w2k.tgz",
+        "location": "/tmp/w2k.tgz",
         "name": "w2k",
         "version": "raw",
         "type": "windows",
@@ -153,6 +153,9 @@ def test_an_import_is_recorded_as_a_job_with_all_it_needs() -> None:
         },
         "startup_s": 120,
         "collectors": [{"collector": "http", "port": 80, "path": "/health", "timeout_s": 3.0}],
+        "hints": {"firmware": "", "bus": "", "nic_model": "", "memory_mib": 0, "cpus": 0},
+        "sha256": "",
+        "vmware_only": False,
     }
     assert ImageRef("w2k", "raw") not in fleet.images
 

@@ -271,14 +271,6 @@ def test_a_tier_that_is_not_active_moves_to_another_version(verb: str) -> None:
         assert after.tiers[tier.name].image.version == "2"
 
 
-def test_an_active_guest_tier_keeps_its_image_for_now() -> None:
-    fleet = a_site(an_image("web@2"), a_tier(state=TierState.ACTIVE))
-    with pytest.raises(Refusal, match="cannot change the image of active tier web from web@1 to web@2"):
-        change(fleet, "tier", "update", name="web", image="web@2")
-    _, outcome = change(fleet, "tier", "update", name="web", image="web@1")
-    assert outcome.message == "tier web is on image web@1 already"
-
-
 def test_a_tier_does_not_change_its_kind() -> None:
     with pytest.raises(WrongUsage, match="image vmm@1 makes a host tier, and tier web is a guest tier"):
         change(a_site(a_tier()), "tier", "update", name="web", image="vmm@1")

@@ -4,7 +4,6 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,7 +15,7 @@ from metier.domain.errors import NoSpace, NoSuchThing, Refusal, WrongUsage
 from metier.domain.ids import NodeId, TierId, image_ref
 from metier.domain.image import ImageType
 from metier.lab.waiting import wait_until
-from metier.matrix.api import Cancelled, ImportOrder
+from metier.matrix.api import Answers, Cancelled, ImportOrder
 from metier.operations.registry import Caller, operation
 from metier.sim.drivers import accept
 from metier.sim.faults import FAULTS, FOREVER_S
@@ -108,7 +107,7 @@ def test_closing_frees_whoever_waits() -> None:
 
 
 def an_order() -> ImportOrder:
-    return ImportOrder(image_ref("new@1"), Path("any.tgz"), ImageType.LINUX, NOW)
+    return ImportOrder(image_ref("new@1"), "/any.tgz", NOW, Answers(type=ImageType.LINUX))
 
 
 def test_an_import_takes_its_time_and_says_how_far_it_is(site: LiveSite, clock: StandingClock) -> None:
@@ -123,14 +122,14 @@ def test_an_import_takes_its_time_and_says_how_far_it_is(site: LiveSite, clock: 
     assert clock.waits
 
 
-_STAGES = ["unpacking", "converting", "reading back"]
+_STAGES = ["unpacking", "writing", "reading back"]
 
 
 def test_an_import_can_be_cancelled_half_way_and_leaves_nothing() -> None:
     matrix = LiveMatrix(lambda _seconds: None, 20.0)
 
     def cancel(step: str, done: int, _total: int | None) -> None:
-        if step == "converting" and done:
+        if step == "writing" and done:
             raise Cancelled
 
     with pytest.raises(Cancelled):

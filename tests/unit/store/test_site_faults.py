@@ -11,6 +11,7 @@ from metier.domain.ids import ImageRef, NodeId, SlotId, TierId
 from metier.domain.image import CollectorSpec, OfferedVm
 from metier.domain.node import NodeKind, Request
 from metier.domain.observation import Observed
+from metier.domain.personality import Applied, Personality, Variable
 from metier.domain.pool import PoolSettings
 from metier.domain.tier import Slot, SlotSettings, Trouble
 from metier.operations.addresses import MAXIMUM_NODES
@@ -31,6 +32,7 @@ from tests.builders import (
     vm_facts,
 )
 from tests.contract.fleets import a_fleet_of_everything
+from tests.unit.matrix.seeds.reading import carried
 from tests.unit.planner.stories import Story
 
 WEB, HOST, VM1 = TierId("web"), NodeId("host-1"), NodeId("host-1/VM1")
@@ -115,6 +117,27 @@ CASES: list[tuple[tuple[Kind, Any, Any], str]] = [
     (tier(a_tier(slots=(SlotSettings(1), SlotSettings(1)))), "tier web: slots: one number is there twice"),
     (tier(a_tier(slots=(SlotSettings(0),))), "slots: a number does not lie from 1 to 100000"),
     (tier(a_tier(slots=(SlotSettings(1, address="x"),))), "slots: 'x' of slot 1 is no address"),
+    (
+        tier(a_tier(personality=Personality(name_servers=("x",)))),
+        "personality: name server 'x' is no address",
+    ),
+    (
+        tier(a_tier(slots=(SlotSettings(1, personality=Personality(name_servers=("x",))),))),
+        "personality: name server 'x' is no address",
+    ),
+    (
+        tier(a_tier(personality=Personality(variables=(Variable("a", "b"), Variable("a", "c"))))),
+        "personality: one variable is there twice",
+    ),
+    (
+        tier(a_tier(personality=Personality(user_data="x" * (1 << 20) + "x"))),
+        "personality: its texts have 1048577 characters, more than 1048576",
+    ),
+    (slot(a_slot(applied=Applied(carried(address="x")))), "slot web/1: applied: 'x' is no address"),
+    (
+        slot(a_slot(applied=Applied(carried(Personality(name_servers=("x",)))))),
+        "applied: personality: name server 'x' is no address",
+    ),
     (
         tier(a_tier(slots=(SlotSettings(1, "WWW"), SlotSettings(2, "www")), maximum=2)),
         "tier web: slot 2 is given www, and so is slot web/1",

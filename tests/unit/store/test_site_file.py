@@ -19,6 +19,7 @@ from metier.domain.ids import SlotId, TierId
 from metier.domain.image import CollectorSpec
 from metier.domain.node import Endpoint, Engagement, Pending, Retry
 from metier.domain.observation import CheckResult, Health, Observed, Power
+from metier.domain.personality import Applied, PersonalFile, Personality, SeedForm, Variable
 from metier.domain.tier import Fence, Requirements, SlotSettings, TierState
 from metier.domain.timing import Activity
 from metier.operations.export import document_lines
@@ -36,6 +37,7 @@ from tests.builders import (
     a_host_tier,
     a_job,
     a_node,
+    a_procedure,
     a_slot,
     a_tier,
     a_timing,
@@ -46,6 +48,7 @@ from tests.builders import (
     vm_facts,
 )
 from tests.contract.fleets import a_fleet_of_everything, everything_in, the_same
+from tests.unit.matrix.seeds.reading import carried
 
 ENTRIES = (
     Entry(NOW, "operation", "web", "tier web activated", by="ann", data={"operation": "tier activate"}, id=7),
@@ -53,6 +56,18 @@ ENTRIES = (
 )
 URL = "qemu+ssh://root@host-1.example/system?keyfile=/etc/metier/key"
 COMMAND = "ipmitool -H bmc-1 -U admin -P hunter2 chassis power on"
+
+
+OWN = Personality(variables=(Variable("role", "back"),))
+PERSONALITY = Personality(
+    SeedForm.CONFIGDRIVE,
+    "{{ hostname }}",
+    "<x/>",
+    (PersonalFile("/etc/motd", "hi", "0600"),),
+    ("one", "two"),
+    (Variable("a", "b"),),
+    ("10.0.0.2",),
+)
 
 
 def a_rich_fleet() -> Fleet:
@@ -70,7 +85,11 @@ def a_rich_fleet() -> Fleet:
             target=2,
             maximum=5,
             requirements=Requirements(memory_mib=256, attributes=frozenset({"ssd", "rack=a"})),
-            slots=(SlotSettings(1, "www1", "10.0.0.7/24", "10.0.0.1"), SlotSettings(2, address="fd00::7/64")),
+            slots=(
+                SlotSettings(1, "www1", "10.0.0.7/24", "10.0.0.1", OWN),
+                SlotSettings(2, address="fd00::7/64"),
+            ),
+            personality=PERSONALITY,
         ),
         a_host(pending=Pending("StageVms", 12, NOW, NOW, 3)),
         a_host("host-2", tier=None, retry=Retry(2, NOW, "no route"), problem="no route", failures=2),
@@ -78,9 +97,16 @@ def a_rich_fleet() -> Fleet:
         a_virtual_node(number=2, tier="web", slot=2, instance=instance),
         a_node("metal", power=None),
         a_slot("web", 1, fences=(fence,)),
-        a_slot("web", 2, node=a_virtual_node(number=2).name, instance=instance),
+        a_slot(
+            "web",
+            2,
+            node=a_virtual_node(number=2).name,
+            instance=instance,
+            applied=Applied(carried(PERSONALITY, SeedForm.UNATTEND), "d1"),
+        ),
         an_alert(3),
         a_job(4, arguments={"archive": "web.tgz", "name": "web", "version": "2", "size": None}),
+        a_procedure(2, slot=SlotSettings(1, "w2k-new"), capture={"attribute": ["ssd"]}, told="waits"),
         a_timing(Activity.POWER_ON, "host-1", 181.25, 4),
         observed={
             "host-1": Observed(

@@ -8,7 +8,7 @@ from typing import Any
 from metier.domain.actions import FreeNode
 from metier.domain.errors import Refusal
 from metier.domain.fleet import Draft, Fleet
-from metier.domain.forecast import Dip, Displaced, Duration, Forecast, Foreseen, Level
+from metier.domain.forecast import Dip, Displaced, Duration, Forecast, Foreseen, Level, Rewritten
 from metier.domain.ids import NodeId, SlotId, TierId
 from metier.domain.plan import Plan, Waiting
 from metier.domain.timing import Activity
@@ -26,6 +26,7 @@ PLAN = Forecast(
     ),
     seconds=35.0,
     notes=("job 7, image-import of web@4, is not foreseen: how long it takes is not known",),
+    rewritten=(Rewritten(SlotId(TierId("web"), 1), "--- a\n+++ b"),),
 )
 
 

@@ -8,7 +8,7 @@ from metier.operations import load_operations
 from metier.operations.plan_row import forecast_row
 from metier.operations.registry import OPERATIONS
 from metier.web.examples import PLAN, ROWS, schema_of
-from tests.builders import a_job, an_alert
+from tests.builders import a_job, a_procedure, an_alert
 from tests.unit.web.fake_controller import PLAN as A_PLAN
 from tests.unit.web.serving import a_site
 
@@ -20,6 +20,7 @@ def test_an_example_has_no_field_that_a_row_has_not(noun: str) -> None:
     controller = a_site()
     controller.edit(lambda draft: draft.put_alert(an_alert()))
     controller.edit(lambda draft: draft.put_job(a_job()))
+    controller.edit(lambda draft: draft.put_procedure(a_procedure()))
     operation = OPERATIONS[noun, "list"]
     assert operation.read is not None
     rows = operation.read(controller.view(), operation.arguments_type())

@@ -218,14 +218,15 @@ class TakenDisks:
 
     Attributes:
         instance: Id of the instance that they are.
+        parent: Key of the image that they are children of; empty where they are none.
         files: One per disk, in the guest's order: qcow2 children of the image's disks, or whole disks in
-            any form that `drivers/formats` reads, as `are_children` says.  What they name as their
-            parent is not to be believed.
+            any form that `drivers/formats` reads, as `parent` says.  What they name as their parent
+            themselves is not to be believed.
     """
 
     instance: str
     files: tuple[Path, ...]
-    are_children: bool
+    parent: str
 
 
 MakeRoom = Callable[[int], None]

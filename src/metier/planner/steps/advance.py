@@ -3,7 +3,7 @@
 from datetime import datetime, timedelta
 
 from metier.domain.actions import AdvanceNode, FailNode
-from metier.domain.effective import is_judged, startup_s
+from metier.domain.effective import is_judged, startup_s, version_of
 from metier.domain.evidence import power_seen
 from metier.domain.guests import active_guests
 from metier.domain.lifecycle import Event, Lifecycle
@@ -167,7 +167,10 @@ def _is_late(work: Work, node: Node, limit_s: int) -> bool:
 
 
 def _startup_s(work: Work, node: Node) -> int:
-    return startup_s(work.fleet, _tier_of(work, node)) if node.tier else BOOT_S
+    if node.tier is None:
+        return BOOT_S
+    tier = _tier_of(work, node)
+    return startup_s(work.fleet, tier, version_of(tier, node))
 
 
 def _tier_of(work: Work, node: Node) -> Tier:

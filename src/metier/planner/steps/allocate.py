@@ -2,8 +2,8 @@
 
 from collections import Counter
 
-from metier.domain.actions import AllocateNode
-from metier.domain.allocation import allotments, has_brake_on, shortage
+from metier.domain.actions import AllocateNode, MoveSlot
+from metier.domain.allocation import Allotment, allotments, has_brake_on, shortage
 from metier.domain.fleet import Shape
 from metier.domain.ids import NodeId, natural
 from metier.domain.matching import (
@@ -15,6 +15,7 @@ from metier.domain.matching import (
     shape_obstacles,
 )
 from metier.domain.node import NodeKind
+from metier.domain.rollout import joins
 from metier.domain.tier import Tier, TierKind, TierState
 from metier.planner.work import Work, about_tier
 
@@ -27,6 +28,7 @@ def allocate_nodes(work: Work) -> None:
             f"{one.slot.tier} has {one.has}, below its {one.level} of {one.goal}; "
             f"it is the cheapest fit{but}, with a surplus of {one.cost}"
         )
+        _join_rollout(work, one)
         work.act(
             AllocateNode(
                 node=one.node.name,
@@ -34,6 +36,23 @@ def allocate_nodes(work: Work) -> None:
                 cost=one.cost,
                 why=why,
                 rule="R-ALLOC-1",
+                expects=one.node.generation,
+            )
+        )
+
+
+def _join_rollout(work: Work, one: Allotment) -> None:
+    """Let a slot that is filled while its tier rolls out begin with the new version, as its pace allows."""
+    tier = work.fleet.tiers[one.slot.tier]
+    if joins(work.fleet, tier, one.slot.number):
+        why = f"slot {one.slot.number} of {tier.name} is empty and begins with {tier.image}"
+        work.act(
+            MoveSlot(
+                node=one.node.name,
+                tier=tier.name,
+                number=one.slot.number,
+                why=why,
+                rule="R-UPDATE-1",
                 expects=one.node.generation,
             )
         )

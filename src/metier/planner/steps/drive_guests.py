@@ -12,11 +12,12 @@ from metier.domain.actions import (
     StopNode,
 )
 from metier.domain.evidence import power_seen
-from metier.domain.ids import SlotId
+from metier.domain.ids import ImageRef, SlotId
 from metier.domain.lifecycle import Lifecycle
 from metier.domain.matching import host_obstacle
 from metier.domain.node import NO_IMAGE, Instance, Node, Place
 from metier.domain.observation import Power
+from metier.domain.personalizing import mac_of, personality_for
 from metier.domain.tier import Tier, TierState
 from metier.planner.steps.advance import is_off
 from metier.planner.steps.orders import act_on, has_spent_instance, is_wanted
@@ -50,7 +51,7 @@ def _make_ready(work: Work, tier: Tier, node: Node) -> None:
     blocked = _dependency(work, tier)
     if blocked:
         work.wait_with_tier(node, blocked, "R-ALLOC-1")
-    elif node.instance is not None and node.instance.image != tier.image:
+    elif node.instance is not None and node.instance.image != _version_for(tier, node):
         act_on(work, StopNode, node, f"its instance is one of {node.instance.image}", "R-RELEASE-2")
     else:
         _prepare(work, tier, node, f"it fills slot {node.placement.slot} of {tier.name}, which is active")
@@ -66,9 +67,9 @@ def _dependency(work: Work, tier: Tier) -> str:
 
 
 def _prepare(work: Work, tier: Tier, node: Node, why: str) -> None:
-    slot_id, image = _slot_of(node), work.fleet.images.get(tier.image)
+    slot_id, image = _slot_of(node), work.fleet.images.get(_version_for(tier, node))
     if image is None:
-        work.wait_with_tier(node, f"image {tier.image} is gone", "R-ALLOC-2")
+        work.wait_with_tier(node, f"image {_version_for(tier, node)} is gone", "R-ALLOC-2")
         return
     if _is_blocked(work, node):
         return
@@ -91,6 +92,10 @@ def _prepare(work: Work, tier: Tier, node: Node, why: str) -> None:
             hostname=tier.hostname(slot_id.number),
             address=settings.address,
             gateway=settings.gateway,
+            personality=personality_for(tier, work.fleet.slot(slot_id), instance),
+            vm_number=node.vm_number or 0,
+            mac=mac_of(work.fleet, node),
+            attributes=node.attributes,
             why=why,
             rule="R-ALLOC-1",
             expects=node.generation,
@@ -101,15 +106,19 @@ def _prepare(work: Work, tier: Tier, node: Node, why: str) -> None:
 def _instance_for(work: Work, tier: Tier, node: Node) -> Instance:
     """Return the instance to run: the one already being prepared, the slot's within reach, or a new one."""
     assert node.host is not None
-    slot_id = _slot_of(node)
+    slot_id, version = _slot_of(node), _version_for(tier, node)
     for instance in (node.instance, work.fleet.slot(slot_id).instance):
         if instance is not None and (instance.image, instance.store, instance.slot) == (
-            tier.image,
+            version,
             node.host,
             slot_id,
         ):
             return instance
-    return Instance(f"{tier.name}-{slot_id.number}-{work.next_id()}", tier.image, node.host, slot_id)
+    return Instance(f"{tier.name}-{slot_id.number}-{work.next_id()}", version, node.host, slot_id)
+
+
+def _version_for(tier: Tier, node: Node) -> ImageRef:
+    return tier.image_for(_slot_of(node).number)
 
 
 def _holder_of(work: Work, instance: Instance, taker: Node) -> Node | None:
@@ -144,7 +153,7 @@ def _preparing_guest(work: Work, node: Node) -> None:
     tier = work.fleet.tiers[node.tier]
     if _is_on_unasked(work, node):
         act_on(work, StopNode, node, "its VM was started by another tool", "R-DRIFT-1")
-    elif node.instance is None or node.instance.image != tier.image:
+    elif node.instance is None or node.instance.image != _version_for(tier, node):
         act_on(work, StopNode, node, "its tier's image changed", "R-RELEASE-2")
     else:
         _prepare(work, tier, node, "putting its instance in place is not finished")
@@ -225,7 +234,7 @@ def _retire(work: Work, node: Node) -> None:
 
 def _is_needed(work: Work, instance: Instance) -> bool:
     slot, tier = work.fleet.slot(instance.slot), work.fleet.tiers.get(instance.slot.tier)
-    if tier is None or tier.image != instance.image or slot.instance != instance:
+    if tier is None or tier.image_for(slot.id.number) != instance.image or slot.instance != instance:
         return False
     holder = work.fleet.nodes.get(slot.node) if slot.node is not None else None
     return tier.keep_instances if holder is None else holder.host == instance.store

@@ -2,12 +2,13 @@
 
 from datetime import datetime, timedelta
 
-from metier.domain.actions import Action, Brake, ReleaseNode, StopNode
+from metier.domain.actions import Action, Brake, PauseRollout, ReleaseNode, StopNode
 from metier.domain.allocation import has_brake_on
 from metier.domain.guests import active_guests
 from metier.domain.lifecycle import Lifecycle
 from metier.domain.matching import host_obstacle
 from metier.domain.node import Node, Place
+from metier.domain.rollout import is_evidence, is_next
 from metier.domain.tier import Tier, TierState, Trouble
 from metier.planner.steps.advance import healthy_guests, is_off, may_be_switched_off
 from metier.planner.work import Work, about_node, about_tier
@@ -24,8 +25,31 @@ def handle_failures(work: Work) -> None:
         message = f"{node.name}, slot {node.placement.slot} of {tier.name}: {node.problem}"
         work.find("node-failed", about_node(node), message)
         may_act = node.engaged and node.pending is None and tier.state is TierState.ACTIVE
-        if may_act and not has_brake_on(work.fleet, tier):
+        if may_act and is_evidence(work.fleet, tier, node):
+            _leave_as_evidence(work, tier, node)
+        elif may_act and not has_brake_on(work.fleet, tier) and not is_next(work.fleet, tier, node):
             _handle(work, tier, node)
+
+
+def _leave_as_evidence(work: Work, tier: Tier, node: Node) -> None:
+    """Stop the roll-out at the first slot that fails on its new version; another node would fail as well."""
+    rollout, number = tier.rollout, node.placement.slot
+    assert rollout is not None
+    reason = f"slot {number} ({node.name}) failed on {tier.image}: {node.problem}"
+    if not rollout.paused:
+        why = f"it failed on {tier.image}, so that no other slot is moved to that: {node.problem}"
+        work.act(
+            PauseRollout(
+                node=node.name,
+                tier=tier.name,
+                reason=reason,
+                why=why,
+                rule="R-UPDATE-2",
+                expects=node.generation,
+            )
+        )
+    why = f"{node.name} failed on {tier.image} and is left as it is: look at it, then `metier tier resume"
+    work.wait(about_node(node), f"{why} {tier.name}` or `metier tier rollback {tier.name}`", "R-UPDATE-2")
 
 
 def report_storms(work: Work) -> None:

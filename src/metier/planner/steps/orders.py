@@ -41,7 +41,9 @@ def has_spent_instance(work: Work, node: Node) -> bool:
     """Say whether a VM must be cleaned once it is off: its node left its slot, or the image changed."""
     if node.tier is None:
         return True
-    return node.instance is not None and node.instance.image != work.fleet.tiers[node.tier].image
+    number = node.placement.slot
+    assert number is not None
+    return node.instance is not None and node.instance.image != work.fleet.tiers[node.tier].image_for(number)
 
 
 def rule_for(node: Node, otherwise: str) -> str:

@@ -19,7 +19,7 @@ def _shrink(work: Work, tier: Tier) -> None:
     for node in leavers(work.fleet, tier):
         _release(work, tier, node)
     left = work.fleet.member_nodes(tier.name)
-    is_above = len(left) > tier.target
+    is_above = len(left) > tier.most
     for node in left:
         hold = hold_on(work.fleet, tier, node) if is_above or is_beyond(tier, node) else None
         if hold is not None:

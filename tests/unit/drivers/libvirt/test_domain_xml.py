@@ -2,6 +2,7 @@
 
 import xml.etree.ElementTree as ET
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -153,3 +154,36 @@ def test_an_address_is_one_that_others_can_reach() -> None:
     assert usable_address(["fe80::1", "2001:db8::5", "198.18.0.7"]) == "198.18.0.7"
     assert usable_address(["127.0.0.1", "169.254.1.1", "no", "0.0.0.0"]) is None
     assert usable_address(["2001:db8::5"]) == "2001:db8::5"
+
+
+def judged(xml: str) -> str:
+    """Return what libvirt says of a configuration that does not keep its schema; empty for a good one."""
+    libvirt = pytest.importorskip("libvirt")
+    libvirt.registerErrorHandler(lambda *_: None, None)
+    connection = libvirt.open("test:///default")
+    try:
+        connection.defineXMLFlags(xml, libvirt.VIR_DOMAIN_DEFINE_VALIDATE)
+    except libvirt.libvirtError as error:
+        return str(error)
+    finally:
+        connection.close()
+    return ""
+
+
+def test_libvirt_itself_accepts_what_is_written_for_a_windows_guest() -> None:
+    disks = (PlacedDisk("ide", "hda"), PlacedDisk("sata", "sda"), PlacedDisk("scsi", "sdb", "lsisas1068"))
+    shape = Shape("pc", "bios", disks, PlacedDisk("ide", "hdd"), ("e1000",), local_time=True, has_tablet=True)
+    xml = domain_xml(FRAME, MARK, shape, MEDIA)
+    assert judged(xml) == ""
+    assert "validate" in judged(xml.replace("<input ", "<output "))
+    tree = ET.fromstring(xml)
+    (tablet,) = tree.iterfind("devices/input")
+    assert (tablet.get("type"), tablet.get("bus")) == ("tablet", "usb")
+    assert [entry.get("offset") for entry in tree.iterfind("clock")] == ["localtime"]
+
+
+def test_a_guest_without_a_pointer_of_its_own_has_no_usb() -> None:
+    tree = ET.fromstring(domain_xml(FRAME, MARK, SHAPE, MEDIA))
+    (usb,) = tree.iterfind("devices/controller[@type='usb']")
+    assert usb.get("model") == "none"
+    assert tree.find("devices/input") is None

@@ -148,3 +148,49 @@ def test_whatever_is_asked_for_every_disk_and_interface_gets_one_place(
     assert len({disk.target for disk in given.disks}) == len(disks)
     assert len(given.nics) == count
     assert all(bool(disk.controller) == (disk.bus == "scsi") for disk in given.disks)
+
+
+# --- Windows, which starts from no virtio ---------------------------------------------------------
+
+
+def windows(
+    *disks: Disk, nics: tuple[str, ...] = ("e1000",), firmware: str = "bios", offers: Offers = stock
+) -> Shape:
+    machine = Machine(disks, firmware, nics, guest_os="windows9srv-64")
+    return shape_for(machine, len(nics) or 1, offers, has_uefi=True)
+
+
+def test_windows_keeps_the_controllers_that_it_was_installed_with() -> None:
+    given = windows(a_disk("ide"), a_disk("sata"), a_disk("scsi", "lsisas1068"), nics=("e1000e",))
+    assert given.disks == (
+        PlacedDisk("ide", "hda"),
+        PlacedDisk("sata", "sda"),
+        PlacedDisk("scsi", "sdb", "lsisas1068"),
+    )
+    assert (given.nics, given.cdrom, given.remarks) == (("e1000e",), PlacedDisk("ide", "hdd"), ())
+    assert (given.local_time, given.has_tablet) == (True, True)
+
+
+@pytest.mark.parametrize("controller", ["", "lsilogic", "buslogic"])
+def test_windows_gets_ide_for_a_controller_that_qemu_has_not(controller: str) -> None:
+    given = windows(*(a_disk("scsi", controller) for _ in range(4)))
+    assert [disk.bus for disk in given.disks] == ["ide", "ide", "ide", "sata"]
+    name = controller or "lsilogic"
+    assert given.remarks[0] == (
+        f"disk 1 is on bus scsi ({name}), which this host cannot give it; it is on ide"
+    )
+
+
+def test_windows_gets_no_virtio_unless_its_image_has_it() -> None:
+    bare = without("lsisas1068", "vmpvscsi", "vmxnet3", "e1000e")
+    given = windows(a_disk("scsi", "lsisas"), a_disk("scsi", "pvscsi"), nics=("vmxnet3",), offers=bare)
+    assert ([disk.bus for disk in given.disks], given.nics) == (["ide", "ide"], ("e1000",))
+    assert windows(a_disk("virtio"), nics=("virtio",)).disks == (PlacedDisk("virtio", "vda"),)
+    assert windows(a_disk("ide"), nics=()).nics == ("e1000",)
+
+
+def test_windows_starts_by_uefi_from_sata_and_finds_its_answers_on_ide() -> None:
+    given = windows(a_disk("scsi", "lsisas1068"), firmware="uefi")
+    assert given.disks == (PlacedDisk("sata", "sda"),)
+    assert given.cdrom == PlacedDisk("ide", "hdd")
+    assert given.remarks == ("UEFI here does not start from a lsisas1068 controller; disk 1 is on sata",)

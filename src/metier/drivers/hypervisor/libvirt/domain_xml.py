@@ -144,7 +144,7 @@ def _devices(frame: Frame, shape: Shape, media: Media) -> ET.Element:
         _seat(cdrom, seats.get(shape.cdrom.target), controllers)
     for number, nic in enumerate(frame.nics):
         devices.append(_interface(nic, shape.nics[number] if number < len(shape.nics) else "virtio"))
-    _consoles(devices, has_vnc=frame.has_vnc)
+    _consoles(devices, has_vnc=frame.has_vnc, has_tablet=shape.has_tablet)
     return devices
 
 
@@ -198,14 +198,18 @@ def _interface(nic: Nic, model: str) -> ET.Element:
     return interface
 
 
-def _consoles(devices: ET.Element, *, has_vnc: bool) -> None:
+def _consoles(devices: ET.Element, *, has_vnc: bool, has_tablet: bool) -> None:
     serial = ET.SubElement(devices, "serial", {"type": "pty"})
     ET.SubElement(serial, "target", {"port": "0"})
     console = ET.SubElement(devices, "console", {"type": "pty"})
     ET.SubElement(console, "target", {"type": "serial", "port": "0"})
     channel = ET.SubElement(devices, "channel", {"type": "unix"})
     ET.SubElement(channel, "target", {"type": "virtio", "name": "org.qemu.guest_agent.0"})
-    devices.append(no_usb())
+    if has_tablet:
+        ET.SubElement(devices, "controller", {"type": "usb", "model": "piix3-uhci"})
+        ET.SubElement(devices, "input", {"type": "tablet", "bus": "usb"})
+    else:
+        devices.append(no_usb())
     if has_vnc:
         # A socket that only the host's own libvirt users may open, and no port on any address.
         graphics = ET.SubElement(devices, "graphics", {"type": "vnc"})

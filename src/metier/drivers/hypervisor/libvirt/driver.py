@@ -3,6 +3,8 @@
 import shlex
 import threading
 from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
 import libvirt
@@ -10,9 +12,19 @@ import libvirt
 from metier.domain.errors import Refused
 from metier.domain.image import OfferedVm
 from metier.domain.observation import Power
-from metier.drivers.hypervisor.api import Capability, GuestSpec, HostFacts, Progress, VmReport
+from metier.drivers.hypervisor.api import (
+    Capability,
+    Ended,
+    GuestSpec,
+    HostFacts,
+    MakeRoom,
+    Progress,
+    TakenDisks,
+    VmReport,
+)
 from metier.drivers.hypervisor.libvirt import vms
 from metier.drivers.hypervisor.libvirt.attempt import Attempt
+from metier.drivers.hypervisor.libvirt.capturing import Capture, ended
 from metier.drivers.hypervisor.libvirt.configuration import Attachment, Place, Settings, place_of
 from metier.drivers.hypervisor.libvirt.connection import Connection
 from metier.drivers.hypervisor.libvirt.domain_xml import Frame, Media, Nic, domain_xml, new_size
@@ -78,7 +90,7 @@ class Session:
 
 
 class Libvirt:
-    """One host node reached through libvirt; keeps `Hypervisor`, `Watching` and `Consoles`."""
+    """One host node reached through libvirt; keeps `Hypervisor`, `Watching`, `Consoles` and `Capturing`."""
 
     CAPABILITIES: ClassVar[frozenset[Capability]] = frozenset(Capability)
     SETTINGS: ClassVar[type[Settings]] = Settings
@@ -196,6 +208,23 @@ class Libvirt:
 
     def drop_image(self, key: str, *, timeout_s: float) -> None:
         self._do(f"delete image {key}", lambda session: session.store().drop_image(key), timeout_s)
+
+    # --- capture ------------------------------------------------------------
+
+    def ended(self, number: int, *, timeout_s: float) -> Ended:
+        def work(session: Session) -> Ended:
+            return ended(session.vm(number), self._place)
+
+        return self._do(f"ask how VM{number} ended", work, timeout_s, changes=False)
+
+    def take_disks(
+        self, number: int, into: Path, make_room: MakeRoom, progress: Progress, *, timeout_s: float
+    ) -> TakenDisks:
+        def work(session: Session) -> TakenDisks:
+            capture = Capture(partial(session.vm, number), session.store(), self._place)
+            return capture.take(into, make_room)
+
+        return self._do(f"copy the disks of VM{number}", work, timeout_s, progress)
 
     def close(self) -> None:
         self._connection.close()

@@ -9,6 +9,7 @@ volume is looked up only after the folder was read once more.
 import xml.etree.ElementTree as ET
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any, BinaryIO
 
 import libvirt
@@ -21,8 +22,29 @@ from metier.drivers.hypervisor.libvirt.faults import code
 Tell = Callable[[int], None]
 """Called with the bytes sent so far."""
 
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A volume as it was at one moment; one that is equal later was not written to meanwhile.
+
+    Attributes:
+        size_bytes: The length of its file.
+        changed: When it was last written to, in the host's words.
+        parent: Path of what it is a child of, if it is.
+    """
+
+    name: str
+    path: str
+    size_bytes: int
+    changed: str
+    parent: str | None
+
+
 # The largest piece that every libvirt peer takes in one message.
 _PIECE_BYTES = 256 * 1024 - 24
+_ZEROS = bytes(_PIECE_BYTES)
+# What a stream's receiver gets instead of bytes where a hole begins.
+_HOLE = -3
 # Others on the host may pass through the folder to files that they are let into by name, and not list it.
 _FOLDER_MODE = "0711"
 
@@ -70,6 +92,15 @@ class Pool:
                 return None
             raise
 
+    def stored(self, name: str) -> Stored | None:
+        """Return a volume as it is now; None if there is none."""
+        volume = self.find(name)
+        if volume is None:
+            return None
+        tree = ET.fromstring(volume.XMLDesc(0))
+        changed = tree.findtext("target/timestamps/mtime", "")
+        return Stored(name, str(volume.path()), _length(volume), changed, tree.findtext("backingStore/path"))
+
     def create(
         self, name: str, capacity: int, mode: str, *, form: str = "raw", parent: str | None = None
     ) -> Any:
@@ -106,7 +137,7 @@ class Pool:
         try:
             self._send(volume, content, size, tell)
             # The length of the file, whatever libvirt takes its content for.
-            if int(volume.infoFlags(libvirt.VIR_STORAGE_VOL_GET_PHYSICAL)[2]) != size:
+            if _length(volume) != size:
                 raise OutcomeUnknown(f"cannot {self._attempt.what}: {name} arrived with another size")
         except BaseException:  # whatever it is, no part of a volume stays
             with suppress(libvirt.libvirtError):
@@ -132,6 +163,61 @@ class Pool:
             with suppress(libvirt.libvirtError):
                 stream.abort()
             raise
+
+    def download(self, disk: Stored, content: BinaryIO, tell: Tell) -> None:
+        """Copy a volume into an empty file; its holes, and what is all zeros, become holes.
+
+        Raises:
+            Refused: It is longer or shorter than it was.
+            OSError: The file cannot be written.
+        """
+        volume = self._pool.storageVolLookupByName(disk.name)
+        stream, is_sparse = self._opened_to_read(volume)
+        try:
+            length = self._receive(stream, content, disk, tell, is_sparse=is_sparse)
+            if length != disk.size_bytes:
+                raise Refused(f"cannot {self._attempt.what}: {disk.name} became shorter while it was copied")
+            stream.finish()
+        except BaseException:  # whatever it is, the host is told that no more is wanted
+            with suppress(libvirt.libvirtError):
+                stream.abort()
+            raise
+        content.truncate(length)
+        content.flush()
+
+    def _opened_to_read(self, volume: Any) -> tuple[Any, bool]:
+        """Return a stream of all of a volume, and whether holes come as such: older hosts cannot."""
+        stream = self._connection.newStream(0)
+        try:
+            volume.download(stream, 0, 0, libvirt.VIR_STORAGE_VOL_DOWNLOAD_SPARSE_STREAM)
+        except libvirt.libvirtError:
+            stream = self._connection.newStream(0)
+            volume.download(stream, 0, 0, 0)
+            return stream, False
+        return stream, True
+
+    def _receive(self, stream: Any, content: BinaryIO, disk: Stored, tell: Tell, *, is_sparse: bool) -> int:
+        """Write what a stream brings at its place; returns how long it was, holes included."""
+        flags = libvirt.VIR_STREAM_RECV_STOP_AT_HOLE if is_sparse else 0
+        at = 0
+        while True:
+            self._attempt.check()
+            piece = stream.recvFlags(_PIECE_BYTES, flags) if is_sparse else stream.recv(_PIECE_BYTES)
+            if piece == b"":
+                return at
+            length = int(stream.recvHole()) if piece == _HOLE else len(piece)
+            if length <= 0 or at + length > disk.size_bytes:
+                raise Refused(f"cannot {self._attempt.what}: {disk.name} grew while it was copied")
+            if piece != _HOLE and piece != _ZEROS[:length]:
+                content.seek(at)
+                content.write(piece)
+            at += length
+            tell(at)
+
+
+def _length(volume: Any) -> int:
+    """Return the length of a volume's file, whatever libvirt takes its content for."""
+    return int(volume.infoFlags(libvirt.VIR_STORAGE_VOL_GET_PHYSICAL)[2])
 
 
 def _send_all(stream: Any, piece: bytes) -> None:

@@ -1,6 +1,6 @@
 """Which virtual hardware a guest gets: what its image expects, as far as this host offers it.  Pure."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -32,6 +32,21 @@ NEAREST_SCSI = {
     "virtio-scsi": ("lsilogic",),
 }
 NEAREST_BUS = {"ide": ("sata", "virtio"), "sata": ("ide", "virtio"), "scsi": ("virtio",), "virtio": ("sata",)}
+# Windows starts only from controllers that it was installed with or has a driver for in every version, and
+# virtio is none of them.  A VMware VM's CD-ROM is on IDE, so that driver is there and in use.
+WINDOWS_NIC = {
+    "vlance": ("pcnet", "rtl8139", "e1000"),
+    "pcnet": ("rtl8139", "e1000"),
+    "vmxnet": ("e1000", "rtl8139"),
+    "vmxnet2": ("e1000", "rtl8139"),
+    "vmxnet3": ("e1000e", "e1000"),
+    "e1000e": ("e1000", "rtl8139"),
+    "e1000": ("e1000e", "rtl8139"),
+    "rtl8139": ("e1000",),
+    "virtio": ("e1000",),
+}
+WINDOWS_SCSI = {"lsisas1068": (), "lsisas1078": ("lsisas1068",), "vmpvscsi": (), "virtio-scsi": ()}
+WINDOWS_BUS = {"ide": ("sata",), "sata": ("ide",), "scsi": ("ide", "sata"), "virtio": ("sata", "ide")}
 # Other names for the same, as VMware and others write them.
 _SAME = {
     "pvscsi": "vmpvscsi",
@@ -48,6 +63,28 @@ MAX_DISKS = 26
 _LETTERS = "abcdefghijklmnopqrstuvwxyz"
 # UEFI too: on q35 a CD-ROM needs AHCI, which the kernels of cloud images lack, so they would miss their seed.
 MACHINE = "pc"
+
+
+class Nearest(NamedTuple):
+    """What comes nearest to what a host lacks, for one family of guests.
+
+    Attributes:
+        last_bus: What is taken if nothing of a table is offered; likewise the others.
+        last_scsi: Empty where another bus is better than any other controller.
+        usual_nic: What an image gets that names no model.
+    """
+
+    bus: Mapping[str, tuple[str, ...]]
+    scsi: Mapping[str, tuple[str, ...]]
+    nic: Mapping[str, tuple[str, ...]]
+    last_bus: str
+    last_scsi: str
+    last_nic: str
+    usual_nic: str
+
+
+ANY_GUEST = Nearest(NEAREST_BUS, NEAREST_SCSI, NEAREST_NIC, "virtio", "virtio-scsi", "e1000", "virtio")
+WINDOWS_GUEST = Nearest(WINDOWS_BUS, WINDOWS_SCSI, WINDOWS_NIC, "sata", "", "e1000", "e1000")
 
 
 class PlacedDisk(NamedTuple):
@@ -72,6 +109,7 @@ class Shape:
         cdrom: Where the seed's CD-ROM is, if the guest gets one.
         nics: One model per interface.
         local_time: The guest expects its clock to show local time.
+        has_tablet: It gets a pointer that follows that of the console, which costs it USB.
         remarks: What of the image cannot be honoured here, one sentence each.
     """
 
@@ -81,6 +119,7 @@ class Shape:
     cdrom: PlacedDisk
     nics: tuple[str, ...]
     local_time: bool = False
+    has_tablet: bool = False
     remarks: tuple[str, ...] = ()
 
 
@@ -97,14 +136,19 @@ def shape_for(machine: Machine, nic_count: int, offers: Offers, *, has_uefi: boo
     def has(kind: str, model: str) -> bool:
         return offers(MACHINE, kind, model)
 
-    disks = _startable(_disks(machine.disks, has, remarks), firmware, has, remarks)
+    is_windows = machine.guest_os.lower().startswith("win")
+    nearest = WINDOWS_GUEST if is_windows else ANY_GUEST
+    disks = _disks(machine.disks, has, nearest, remarks)
+    start = _startable_windows if is_windows else _startable
+    disks = start(disks, firmware, has, remarks)
     return Shape(
         machine=MACHINE,
         firmware=firmware,
         disks=disks,
-        cdrom=_cdrom(disks, firmware),
-        nics=_nics(machine.nic_models, nic_count, has, remarks),
-        local_time=machine.guest_os.lower().startswith("win"),
+        cdrom=_cdrom(disks, "bios" if is_windows else firmware),
+        nics=_nics(machine.nic_models, nic_count, has, nearest, remarks),
+        local_time=is_windows,
+        has_tablet=is_windows,
         remarks=tuple(remarks),
     )
 
@@ -122,14 +166,14 @@ def _firmware(wanted: str, has_uefi: bool, remarks: list[str]) -> str:
 
 
 def _disks(
-    disks: tuple[Disk, ...], has: Callable[[str, str], bool], remarks: list[str]
+    disks: tuple[Disk, ...], has: Callable[[str, str], bool], nearest: Nearest, remarks: list[str]
 ) -> tuple[PlacedDisk, ...]:
     if len(disks) > MAX_DISKS:
         raise Refused(f"the image has {len(disks)} disks and a VM takes at most {MAX_DISKS}")
     letters: dict[str, int] = {}
     placed = []
     for number, disk in enumerate(disks, 1):
-        bus, controller = _bus(disk, number, letters, has, remarks)
+        bus, controller = _bus(disk, number, letters, has, nearest, remarks)
         prefix = {"ide": "hd", "virtio": "vd"}.get(bus, "sd")
         place = letters.get(prefix, 0)
         letters[prefix] = place + 1
@@ -151,6 +195,18 @@ def _startable(
     return (disks[0]._replace(controller="virtio-scsi"), *disks[1:])
 
 
+def _startable_windows(
+    disks: tuple[PlacedDisk, ...], firmware: str, has: Callable[[str, str], bool], remarks: list[str]
+) -> tuple[PlacedDisk, ...]:
+    """Put the first disk where UEFI firmware finds it and Windows has a driver: on SATA."""
+    if firmware != "uefi" or not disks or disks[0].bus != "scsi" or disks[0].controller == "virtio-scsi":
+        return disks
+    if not has("bus", "sata"):
+        return disks
+    remarks.append(f"UEFI here does not start from a {disks[0].controller} controller; disk 1 is on sata")
+    return (disks[0]._replace(bus="sata", controller=""), *disks[1:])
+
+
 def _cdrom(disks: tuple[PlacedDisk, ...], firmware: str) -> PlacedDisk:
     """Return where the seed goes: by UEFI on the SCSI bus that the guest starts from, for it reads that one.
 
@@ -164,36 +220,47 @@ def _cdrom(disks: tuple[PlacedDisk, ...], firmware: str) -> PlacedDisk:
 
 
 def _bus(
-    disk: Disk, number: int, taken: dict[str, int], has: Callable[[str, str], bool], remarks: list[str]
+    disk: Disk,
+    number: int,
+    taken: dict[str, int],
+    has: Callable[[str, str], bool],
+    nearest: Nearest,
+    remarks: list[str],
 ) -> tuple[str, str]:
     """Return bus and SCSI model for one disk."""
+    wanted = _SAME.get(disk.controller, disk.controller) or _DEFAULT_SCSI
+    model = _nearest(wanted, nearest.scsi, lambda model: has("scsi", model), nearest.last_scsi)
 
     def fits(bus: str) -> bool:
-        return has("bus", bus) and not (bus == "ide" and taken.get("hd", 0) >= _MAX_IDE_DISKS)
+        is_full = bus == "ide" and taken.get("hd", 0) >= _MAX_IDE_DISKS
+        return has("bus", bus) and not is_full and (bus != "scsi" or bool(model))
 
-    bus = _nearest(disk.bus, NEAREST_BUS, fits, "virtio")
+    bus = _nearest(disk.bus, nearest.bus, fits, nearest.last_bus)
     if bus != disk.bus:
-        remarks.append(f"disk {number} is on bus {disk.bus}, which this host cannot give it; it is on {bus}")
+        whole = f"{disk.bus} ({wanted})" if disk.bus == "scsi" else disk.bus
+        remarks.append(f"disk {number} is on bus {whole}, which this host cannot give it; it is on {bus}")
     if bus != "scsi":
         return bus, ""
-    wanted = _SAME.get(disk.controller, disk.controller) or _DEFAULT_SCSI
-    model = _nearest(wanted, NEAREST_SCSI, lambda model: has("scsi", model), "virtio-scsi")
     if model != wanted:
         remarks.append(f"SCSI controller {wanted} is not offered by this host; disk {number} is on {model}")
     return bus, model
 
 
 def _nics(
-    wanted: tuple[str, ...], count: int, has: Callable[[str, str], bool], remarks: list[str]
+    wanted: tuple[str, ...],
+    count: int,
+    has: Callable[[str, str], bool],
+    nearest: Nearest,
+    remarks: list[str],
 ) -> tuple[str, ...]:
     if len(wanted) > count:
         remarks.append(f"the image has {len(wanted)} network interfaces and the VM has {count}")
     models = []
     for number in range(count):
         # A VM with more interfaces than the image knows gets more of the image's last kind.
-        model = wanted[min(number, len(wanted) - 1)] if wanted else "virtio"
+        model = wanted[min(number, len(wanted) - 1)] if wanted else nearest.usual_nic
         named = _SAME.get(model, model)
-        given = _nearest(named, NEAREST_NIC, lambda model: has("nic", model), "e1000")
+        given = _nearest(named, nearest.nic, lambda model: has("nic", model), nearest.last_nic)
         if given != named:
             remarks.append(
                 f"network interface {number + 1} is a {model}, which this host lacks; it is a {given}"
@@ -202,7 +269,9 @@ def _nics(
     return tuple(models)
 
 
-def _nearest(wanted: str, table: dict[str, tuple[str, ...]], fits: Callable[[str], bool], last: str) -> str:
+def _nearest(
+    wanted: str, table: Mapping[str, tuple[str, ...]], fits: Callable[[str], bool], last: str
+) -> str:
     """Return the first of `wanted` and what the table says comes nearest that fits; else `last`."""
     candidates = (wanted, *table[wanted]) if wanted in table else ()
     return next((model for model in candidates if fits(model)), last)

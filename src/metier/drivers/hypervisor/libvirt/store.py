@@ -11,17 +11,18 @@ import io
 import re
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from errno import EDQUOT, ENOSPC
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
-from metier.domain.errors import Refused, Unavailable
+from metier.domain.errors import NoSpace, Refusal, Refused, Unavailable
 from metier.domain.image import Disk
-from metier.drivers.hypervisor.api import ImageSource
+from metier.drivers.hypervisor.api import DiskContent, ImageSource
 from metier.drivers.hypervisor.libvirt.attempt import Attempt
 from metier.drivers.hypervisor.libvirt.configuration import Place, file_word
-from metier.drivers.hypervisor.libvirt.pool import Pool
+from metier.drivers.hypervisor.libvirt.pool import Pool, Stored
 
 # Left free on the host: a store filled to the brim stops the guests that write to it.
 RESERVE_BYTES = 64 << 20
@@ -72,8 +73,7 @@ class Store:
         if not self._is_complete(key):
             with self._alone("images"):
                 if not self._is_complete(key):
-                    files = (source.folder / disk.file for disk in source.machine.disks)
-                    self._copy(key, dict(zip(names, files, strict=True)))
+                    self._copy(key, dict(zip(names, source.disks, strict=True)))
         return tuple(self._image_path(name) for name in names)
 
     def drop_image(self, key: str) -> None:
@@ -95,24 +95,23 @@ class Store:
     def _image_path(self, name: str) -> str:
         return f"{self._place.folder('images')}/{name}"
 
-    def _copy(self, key: str, files: dict[str, Path]) -> None:
+    def _copy(self, key: str, disks: dict[str, DiskContent]) -> None:
         pool = self._pool("images")
         leftovers = _disks(pool, key)
         if not self._has_children(leftovers):  # children are of whole images: it lacks but the sign
             for name in leftovers:
                 pool.delete(name)
-            sizes = {name: _size(key, file) for name, file in files.items()}
-            self._require_room(pool, key, sum(sizes.values()))
+            self._require_room(pool, key, sum(disk.size_bytes for disk in disks.values()))
             with self._attempt.resting(), self._another(self._attempt) as connection:
-                self._upload(Pool(connection, self._place, "images", self._attempt), key, files, sizes)
+                self._upload(Pool(connection, self._place, "images", self._attempt), key, disks)
         pool.create(_complete_name(key), 0, _IMAGE_MODE)
 
-    def _upload(self, pool: Pool, key: str, files: dict[str, Path], sizes: dict[str, int]) -> None:
-        done, total = 0, sum(sizes.values())
-        for name, file in files.items():
-            with _unreadable_is_refused(key, file), file.open("rb") as content:
-                pool.upload(name, content, sizes[name], _IMAGE_MODE, partial(self._tell, done, total))
-            done += sizes[name]
+    def _upload(self, pool: Pool, key: str, disks: dict[str, DiskContent]) -> None:
+        done, total = 0, sum(disk.size_bytes for disk in disks.values())
+        for name, disk in disks.items():
+            with _unreadable_is_refused(key, name), disk.open() as content:
+                pool.upload(name, content, disk.size_bytes, _IMAGE_MODE, partial(self._tell, done, total))
+            done += disk.size_bytes
 
     def _tell(self, before: int, total: int, sent: int) -> None:
         self._attempt.tell(before + sent, total)
@@ -160,6 +159,30 @@ class Store:
         pool, word = self._pool("instances"), file_word(instance, "instance")
         for name in (*_disks(pool, word), _nvram_name(word)):
             pool.delete(name)
+
+    def instance_disks(self, instance: str) -> tuple[Stored, ...]:
+        """Return what there is of an instance's disks, in the guest's order."""
+        pool, word = self._pool("instances"), file_word(instance, "instance")
+        names = (_disk_name(word, number) for number in range(len(_disks(pool, word))))
+        return tuple(stored for name in names if (stored := pool.stored(name)) is not None)
+
+    def download(self, disks: Sequence[Stored], files: Sequence[Path]) -> None:
+        """Copy disks of instances to new files here.
+
+        Raises:
+            NoSpace: There is no room here.
+            Refused: A file cannot be written.
+        """
+        done, total = 0, sum(disk.size_bytes for disk in disks)
+        with ExitStack() as opened:
+            # All are made before the first byte comes: a caller who left clears a folder that stays empty.
+            contents = [opened.enter_context(_new_file(file)) for file in files]
+            with self._attempt.resting(), self._another(self._attempt) as connection:
+                pool = Pool(connection, self._place, "instances", self._attempt)
+                for disk, content in zip(disks, contents, strict=True):
+                    with _unwritable_is_told(Path(content.name)):
+                        pool.download(disk, content, partial(self._tell, done, total))
+                    done += disk.size_bytes
 
     def nvram_path(self, instance: str) -> str:
         """Return where the firmware of an instance keeps its variables; made by libvirt when it starts."""
@@ -224,20 +247,35 @@ def _seed_name(number: int) -> str:
     return f"VM{number}.iso"
 
 
-def _size(key: str, file: Path) -> int:
-    with _unreadable_is_refused(key, file):
-        return file.stat().st_size
+@contextmanager
+def _new_file(file: Path) -> Iterator[BinaryIO]:
+    """Make a file that nobody else may read: what a guest wrote can be anything."""
+    with _unwritable_is_told(file), file.open("xb") as content:
+        file.chmod(0o600)
+        yield content
 
 
 @contextmanager
-def _unreadable_is_refused(key: str, file: Path) -> Iterator[None]:
-    """Turn a file of the image matrix that cannot be read into a driver's error."""
+def _unwritable_is_told(file: Path) -> Iterator[None]:
+    """Turn what a file here says into an error that an operator can meet."""
     try:
         yield
     except OSError as error:
+        message = f"cannot write {file.name} in the image matrix"
+        if error.errno in (ENOSPC, EDQUOT):
+            raise NoSpace(message, remedy="make room in the image matrix, then try again") from error
+        raise Refused(message) from error
+
+
+@contextmanager
+def _unreadable_is_refused(key: str, name: str) -> Iterator[None]:
+    """Turn a disk of the image matrix that cannot be read into a driver's error."""
+    try:
+        yield
+    except (OSError, Refusal) as error:
         raise Refused(
-            f"cannot read image {key}: {file.name}: {error.strerror}", remedy="run metier image verify"
-        ) from None
+            f"cannot read disk {name} of image {key}", remedy="run `metier image verify`"
+        ) from error
 
 
 def _mib(size: int) -> int:

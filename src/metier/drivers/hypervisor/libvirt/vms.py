@@ -93,12 +93,12 @@ def get(connection: Any, place: Place, number: int) -> Vm:
     return vm
 
 
-def require_off(vm: Vm, place: Place, verb: str) -> None:
+def require_off(vm: Vm, place: Place, verb: str, remedy: str = "stop it first") -> None:
     """Raise Refused unless the VM is off."""
     if vm.power is not Power.OFF:
         raise Refused(
             f"cannot {verb} VM{vm.number} of {place.node}: it is {state_word(vm.state)}",
-            remedy="stop it first",
+            remedy=remedy,
         )
 
 
