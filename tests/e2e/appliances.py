@@ -48,16 +48,15 @@ _VIRTUALBOX = """<?xml version="1.0"?>
         <rasd:ResourceType>4</rasd:ResourceType><rasd:VirtualQuantity>96</rasd:VirtualQuantity>
       </Item>
       <Item>
-        <rasd:Address>0</rasd:Address><rasd:Caption>sataController0</rasd:Caption>
-        <rasd:Description>SATA Controller</rasd:Description>
-        <rasd:ElementName>sataController0</rasd:ElementName>
-        <rasd:InstanceID>3</rasd:InstanceID><rasd:ResourceSubType>AHCI</rasd:ResourceSubType>
-        <rasd:ResourceType>20</rasd:ResourceType>
+        <rasd:Address>0</rasd:Address><rasd:Caption>ideController0</rasd:Caption>
+        <rasd:Description>IDE Controller</rasd:Description>
+        <rasd:InstanceID>3</rasd:InstanceID><rasd:ResourceSubType>PIIX4</rasd:ResourceSubType>
+        <rasd:ResourceType>5</rasd:ResourceType>
       </Item>
       <Item>
         <rasd:AutomaticAllocation>true</rasd:AutomaticAllocation>
         <rasd:Caption>Ethernet adapter on 'NAT'</rasd:Caption><rasd:Connection>NAT</rasd:Connection>
-        <rasd:InstanceID>4</rasd:InstanceID><rasd:ResourceSubType>E1000</rasd:ResourceSubType>
+        <rasd:InstanceID>4</rasd:InstanceID><rasd:ResourceSubType>virtio</rasd:ResourceSubType>
         <rasd:ResourceType>10</rasd:ResourceType>
       </Item>
       <Item>
@@ -139,7 +138,10 @@ _VMWARE = """<?xml version="1.0" encoding="UTF-8"?>
 
 
 def virtualbox_ova(disk: Path, folder: Path) -> Path:
-    """Pack a raw disk as VirtualBox exports a machine: digests by SHA-1, the list of them last."""
+    """Pack a raw disk as VirtualBox exports a machine: digests by SHA-1, the list of them last.
+
+    Its disk is on the IDE controller: the lab guest's kernel has no driver for a SATA one.
+    """
     file = _stream_optimized(disk, folder / "app-disk001.vmdk")
     description = folder / "app.ovf"
     description.write_text(_VIRTUALBOX.format(capacity=disk.stat().st_size))
