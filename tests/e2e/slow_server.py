@@ -1,10 +1,11 @@
-"""A web server that gives half of a file, and the rest once a file called `go` lies beside it.
+"""A web server that breaks off in the middle of a file, and gives the rest once `go` lies beside it.
 
 Run inside the site: `python slow_server.py FILE ADDRESS`; prints its port.
 """
 
 import sys
 import threading
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -33,13 +34,24 @@ def main(file: Path, address: str) -> None:
             self._send(start)
 
         def _send(self, start: int) -> None:
-            pause = threading.Event()
             with file.open("rb") as source:
                 source.seek(start)
                 while piece := source.read(_CHUNK_BYTES):
-                    while source.tell() > size // 2 and not go.exists():
-                        pause.wait(_LOOK_S)
-                    self.wfile.write(piece)
+                    if source.tell() > size // 2 and not go.exists():
+                        if not start:
+                            self.close_connection = True
+                            return
+                        self._wait()
+                    with suppress(BrokenPipeError, ConnectionResetError):
+                        self.wfile.write(piece)
+
+        def _wait(self) -> None:
+            pause = threading.Event()
+            while not go.exists():
+                pause.wait(_LOOK_S)
+
+        def log_request(self, code: object = "-", size: object = "-") -> None:
+            """Say nothing of it."""
 
     server = ThreadingHTTPServer((address, 0), Handler)
     sys.stdout.write(f"{server.server_port}\n")

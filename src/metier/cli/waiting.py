@@ -1,5 +1,6 @@
 """`--wait`: until the effect of a change is seen, with a line that says what is waited for."""
 
+import re
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -17,14 +18,22 @@ _HELD_ON_TERMINAL_S = 1
 _HELD_S = 10
 
 
+_NUMBER = re.compile(r"[0-9]+(\.[0-9]+)?")
+_NUMBERS_EVERY_S = 5.0
+
+
 class Progress:
-    """A line on standard error: rewritten on a terminal, a new one for each change elsewhere."""
+    """A line on standard error: rewritten on a terminal, a new one for each change elsewhere.
+
+    There, what differs from the last line by its numbers alone is told every few seconds.
+    """
 
     def __init__(self, *, shown: bool, clock: Callable[[], float] = time.monotonic) -> None:
         self._shown = shown
         self._clock = clock
         self._began = clock()
         self._said = ""
+        self._said_at = 0.0
         self.is_terminal = sys.stderr.isatty()
 
     @property
@@ -40,16 +49,27 @@ class Progress:
         if self.is_terminal:
             line = f"[{self.seconds:4.0f} s] {text}"
             sys.stderr.write("\r\x1b[K" + line[: (terminal_width(sys.stderr) or 80) - 1])
-        elif text != self._said:
-            sys.stderr.write(f"[{self.seconds:.0f} s] {text}\n")
+        elif text == self._said or (_shape(text) == _shape(self._said) and self._is_recent()):
+            return
+        else:
+            self._said_at = self.seconds
+            sys.stderr.write(f"[{self._said_at:.0f} s] {text}\n")
         self._said = text
         sys.stderr.flush()
+
+    def _is_recent(self) -> bool:
+        return self.seconds - self._said_at < _NUMBERS_EVERY_S
 
     def end(self) -> None:
         """Leave the terminal's line empty."""
         if self._shown and self.is_terminal and self._said:
             sys.stderr.write("\r\x1b[K")
             sys.stderr.flush()
+
+
+def _shape(text: str) -> str:
+    """Return a text without its numbers."""
+    return _NUMBER.sub("", text)
 
 
 @dataclass(slots=True)

@@ -50,7 +50,7 @@ class Capturer:
                 ref=order.ref,
                 disks=disks,
                 places=[DiskFound("", "", disk.bus, disk.controller) for disk in machine.disks],
-                similar=parent,
+                similar=(parent, *folders.versions_of(order.ref.name)),
                 describe=lambda stored: _described(order, machine, stored),
             )
             return self.publisher.publish(wanted, work, progress)

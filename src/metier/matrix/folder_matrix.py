@@ -193,9 +193,8 @@ class _RootPublisher(Publisher):
     """Publishes into one folder, where only what lies there too is shared: links cross no file systems."""
 
     def publish(self, wanted: Publication, work: Path, progress: Progress) -> Image:
-        if wanted.similar is not None and not wanted.similar.is_relative_to(self.folders.root):
-            wanted = replace(wanted, similar=None)
-        return super().publish(wanted, work, progress)
+        near = [folder for folder in wanted.similar if folder.is_relative_to(self.folders.root)]
+        return super().publish(replace(wanted, similar=near), work, progress)
 
 
 @contextlib.contextmanager

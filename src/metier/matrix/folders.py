@@ -42,10 +42,10 @@ class Folders:
             raise NoSuchThing(f"image {ref} is not in the image matrix")
         return folder
 
-    def newest_version(self, name: str) -> Path | None:
-        """Return the folder of an image's version that was published last, if it has one."""
+    def versions_of(self, name: str) -> list[Path]:
+        """Return the folders of an image's versions, the one that was published last first."""
         versions = [path for path in _entries(self.images / name) if (path / MANIFEST).is_file()]
-        return max(versions, key=lambda path: path.stat().st_mtime_ns, default=None)
+        return sorted(versions, key=lambda path: path.stat().st_mtime_ns, reverse=True)
 
     def refuse_taken(self, ref: ImageRef) -> None:
         """Refuse a version that exists already."""

@@ -30,13 +30,13 @@ class Publication:
     """What becomes a version once its disks are stored.
 
     Attributes:
-        similar: The folder of a version that is probably much like it, if there is one.
+        similar: Folders of versions that may be much like it, the likeliest first.
     """
 
     ref: ImageRef
     disks: Sequence[SourceDisk]
     places: Sequence[DiskFound]
-    similar: Path | None
+    similar: Sequence[Path]
     describe: Callable[[tuple[Disk, ...]], Image]
 
 
@@ -82,7 +82,7 @@ class Publisher:
         self.step(f"store disk {number}")
         source, place = wanted.disks[number], wanted.places[number]
         files = StoredFiles(ready, number)
-        similar = StoredFiles(wanted.similar, number) if wanted.similar is not None else None
+        similar = [StoredFiles(folder, number) for folder in wanted.similar]
         kept = keep(source, files, similar, progress)
         return Disk(
             files.disk.name,
@@ -110,7 +110,7 @@ class Importer:
                 ref=order.ref,
                 disks=package.disks,
                 places=package.machine.disks,
-                similar=folders.newest_version(order.ref.name),
+                similar=folders.versions_of(order.ref.name),
                 describe=lambda disks: _described(order, package, disks),
             )
             return self.publisher.publish(wanted, work, progress)

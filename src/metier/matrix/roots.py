@@ -84,9 +84,7 @@ class Roots:
 
     def newest_sibling(self, name: str) -> Folders | None:
         """Return the folders with the version of an image that was published last."""
-        dated = [
-            (path.stat().st_mtime_ns, one) for one in self.present() if (path := one.newest_version(name))
-        ]
+        dated = [(path.stat().st_mtime_ns, one) for one in self.present() for path in one.versions_of(name)]
         return max(dated, key=lambda pair: pair[0])[1] if dated else None
 
     def _is_there(self, root: Path, known: dict[str, str]) -> bool:

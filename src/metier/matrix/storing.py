@@ -8,7 +8,7 @@ disk0.base.blocks  the base's index
 
 import hashlib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,6 +38,8 @@ from metier.matrix.slices import in_slices, usable_cores
 _RUN = 16
 # How many blocks are tried before a base is chosen, and what part of them must be alike.
 _SAMPLE, _ALIKE = 128, 0.5
+# Versions that are looked at for one.
+_TRIED = 8
 # Threads beyond the cores, for those that wait for the disk while others compute.
 _WAITING = 2
 
@@ -157,19 +159,20 @@ class Kept:
     stored_bytes: int
 
 
-def keep(source: SourceDisk, target: StoredFiles, similar: StoredFiles | None, progress: Progress) -> Kept:
+def keep(source: SourceDisk, target: StoredFiles, similar: Sequence[StoredFiles], progress: Progress) -> Kept:
     """Write `source` as a stored disk, and prove that both hold the same.
 
-    `similar` is a stored disk that may serve as a base.  It need not be sound: where it is
-    not, the disk is written again without it.
+    `similar` are stored disks of which one may serve as a base, the likeliest first.  It need
+    not be sound: where it is not, the disk is written again without it.
 
     Raises:
         Refusal: The source is damaged, or what was written differs from it.
         OSError: The disk became full, and the like.
     """
-    if similar is not None and _is_alike(source, similar):
-        os.link(similar.root[0], target.base_disk)
-        os.link(similar.root[1], target.base_index)
+    base = next((one for one in similar[:_TRIED] if _is_alike(source, one)), None)
+    if base is not None:
+        os.link(base.root[0], target.base_disk)
+        os.link(base.root[1], target.base_index)
         digest = _write(source, target, progress)
         if _is_same(source, target, progress):
             return _sealed(target, digest)

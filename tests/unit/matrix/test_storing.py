@@ -38,7 +38,7 @@ def stored(folder: Path, data: bytes, name: str, similar: StoredFiles | None = N
     files = StoredFiles(folder / name, 0)
     files.folder.mkdir()
     with closing(source(folder, data, name)) as disk:
-        keep(disk, files, similar, PROGRESS)
+        keep(disk, files, [] if similar is None else [similar], PROGRESS)
     return files
 
 
@@ -95,6 +95,16 @@ def test_all_stand_on_one_base(tmp_path: Path) -> None:
     second = stored(tmp_path, content({1: b"2" * BLOCK_BYTES}), "v2", first)
     third = stored(tmp_path, content({2: b"3" * BLOCK_BYTES}), "v3", second)
     assert third.base_disk.stat().st_ino == first.disk.stat().st_ino
+
+
+def test_an_older_version_serves_where_the_newest_is_another_disk(tmp_path: Path) -> None:
+    first = stored(tmp_path, content(), "v1")
+    newest = stored(tmp_path, bytes(BLOCKS * BLOCK_BYTES), "v2")
+    files = StoredFiles(tmp_path / "v3", 0)
+    files.folder.mkdir()
+    with closing(source(tmp_path, content({1: b"3" * BLOCK_BYTES}), "v3")) as disk:
+        keep(disk, files, [newest, first], PROGRESS)
+    assert files.base_disk.stat().st_ino == first.disk.stat().st_ino
 
 
 @pytest.mark.parametrize("other", ["another content", "another size", "nothing in it"])
@@ -175,5 +185,5 @@ def test_what_qemu_reads_differently_is_not_published(tmp_path: Path, number: in
     files.folder.mkdir()
     lying = Lying(source(tmp_path, ours, "a"), source(tmp_path, theirs, "b"))
     with closing(lying), pytest.raises(Refusal, match="its content differs") as caught:
-        keep(lying, files, None, PROGRESS)
+        keep(lying, files, [], PROGRESS)
     assert caught.value.code == "content-differs"
