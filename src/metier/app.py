@@ -1,6 +1,7 @@
 """Puts a controller together from its parts; imports everything, imported by nothing."""
 
 import os
+import resource
 import signal
 import sys
 import threading
@@ -48,6 +49,9 @@ from metier.web.server import serve as serve_api
 MATRIX = "images"
 """The image matrix's folder in the state folder; a symbolic link to another file system is fine."""
 
+# The extents of a few of the largest split disks, and what else there is.
+_FILES = 65_536
+
 UPLOADS = "uploads"
 TOKENS = "tokens.json"
 
@@ -78,6 +82,7 @@ def serve(state: Path, listen: Listen | None = None) -> None:
         Refusal: Another controller runs there, or its state cannot be used.
     """
     load_operations()
+    _allow_many_files()
     refuse_simulated(state)
     state.mkdir(mode=0o700, parents=True, exist_ok=True)
     clock = SystemClock()
@@ -261,6 +266,14 @@ def _check_drivers(before: Node | None, node: Node) -> None:
         check_settings("hypervisor", node.vmm.driver, node.vmm.settings)
     if node.power is not None and (before is None or before.power != node.power):
         check_settings("power", node.power.driver, node.power.settings)
+
+
+def _allow_many_files() -> None:
+    """Let this process open many files: a split disk has thousands, all open at once."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _FILES if hard == resource.RLIM_INFINITY else min(_FILES, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def _end_process() -> None:
