@@ -6,19 +6,18 @@ import hashlib
 import lzma
 import queue
 import threading
-import zlib
 from collections.abc import Callable, Iterator
 from typing import Protocol
 
 from metier.domain.errors import Refusal
 from metier.drivers.formats.api import Window
+from metier.drivers.formats.inflate import DAMAGED, GZIP, inflater
 
 CHUNK_BYTES = 256 * 1024
 
 # Chunks that one thread may be ahead of the next: 2 MiB keep both busy.
 _AHEAD = 8
 
-_GZIP = 16 + zlib.MAX_WBITS
 
 # What `xz -9` needs, twice; a file can ask for 4 GiB.
 _XZ_MEMORY_BYTES = 128 << 20
@@ -45,7 +44,7 @@ def inflated(chunks: Iterator[bytes], name: str) -> Iterator[bytes]:
     Raises:
         Refusal: It is damaged, or ends in the middle.
     """
-    engine = zlib.decompressobj(_GZIP)
+    engine = inflater(GZIP)
     for chunk in chunks:
         data = chunk
         while data or engine.unconsumed_tail:
@@ -54,10 +53,10 @@ def inflated(chunks: Iterator[bytes], name: str) -> Iterator[bytes]:
                 data = data.lstrip(b"\0")
                 if not data:
                     break
-                engine = zlib.decompressobj(_GZIP)
+                engine = inflater(GZIP)
             try:
                 piece = engine.decompress(data, CHUNK_BYTES)
-            except zlib.error as error:
+            except DAMAGED as error:
                 raise Refusal(f"cannot read {name}: its gzip data is damaged", remedy=_PACK_AGAIN) from error
             data = engine.unused_data if engine.eof else engine.unconsumed_tail
             if piece:

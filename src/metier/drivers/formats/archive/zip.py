@@ -10,6 +10,7 @@ from typing import NamedTuple
 from metier.domain.errors import Refusal
 from metier.drivers.formats.api import Window, readable
 from metier.drivers.formats.archive.stream import CHUNK_BYTES, truncated
+from metier.drivers.formats.inflate import DAMAGED, RAW, inflater
 
 MAGIC = b"PK\x03\x04"
 STORED, DEFLATED = 0, 8
@@ -95,14 +96,14 @@ class ZipMember:
         Raises:
             Refusal: It is damaged.
         """
-        engine, crc, left = zlib.decompressobj(-zlib.MAX_WBITS), 0, self.size
+        engine, crc, left = inflater(RAW), 0, self.size
         for data in _packed(window, self.at, self.packed_size):
             rest = data
             while rest and not engine.eof:
                 try:
                     # One byte more than is left shows that there is more.
                     piece = engine.decompress(rest, min(CHUNK_BYTES, left + 1))
-                except zlib.error as error:
+                except DAMAGED as error:
                     raise self._damaged(archive) from error
                 rest = engine.unconsumed_tail
                 left, crc = left - len(piece), zlib.crc32(piece, crc)

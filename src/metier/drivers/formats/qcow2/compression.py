@@ -2,18 +2,21 @@
 
 import importlib
 import io
-import zlib
 from collections.abc import Callable
 from typing import Any
+
+from metier.drivers.formats.inflate import DAMAGED, inflater
 
 Inflate = Callable[[bytes, int], bytes | None]
 """Given the compressed bytes, which may be followed by others, and the size of a cluster; None if damaged."""
 
+# Raw, with the window of 4 KiB that the format prescribes.
+_SMALL_WINDOW = -12
 # A cluster has at most 2 MiB, so nobody needs to look back further.
 _WINDOW_BYTES = 8 << 20
 
 
-def inflater(kind: str) -> Inflate | None:
+def cluster_inflater(kind: str) -> Inflate | None:
     """Return what inflates clusters of a kind, `zlib` or `zstd`; None if this machine lacks it."""
     if kind == "zlib":
         return _inflate_zlib
@@ -26,9 +29,8 @@ def inflater(kind: str) -> Inflate | None:
 
 def _inflate_zlib(data: bytes, size: int) -> bytes | None:
     try:
-        # The window of 4 KiB is what the format prescribes.
-        found = zlib.decompressobj(-12).decompress(data, size)
-    except zlib.error:
+        found = inflater(_SMALL_WINDOW).decompress(data, size)
+    except DAMAGED:
         return None
     return found if len(found) == size else None
 

@@ -7,7 +7,7 @@ from typing import Protocol, runtime_checkable
 
 from metier.domain.errors import Refusal
 from metier.drivers.formats.api import BLOCK_BYTES, BlockReader, Limits, QemuView, Window
-from metier.drivers.formats.qcow2.compression import Inflate, inflater
+from metier.drivers.formats.qcow2.compression import Inflate, cluster_inflater
 from metier.drivers.formats.qcow2.header import Header, read_header
 from metier.drivers.formats.qcow2.tables import Tables
 
@@ -185,7 +185,7 @@ class Qcow2Disk:
 
 
 def _inflater(header: Header, name: str) -> Inflate:
-    found = inflater(header.compression)
+    found = cluster_inflater(header.compression)
     if found is None:
         raise Refusal(
             f"cannot use {name}: it is compressed by {header.compression}, and the Python package"

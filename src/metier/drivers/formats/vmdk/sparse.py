@@ -2,7 +2,6 @@
 
 import struct
 import sys
-import zlib
 from array import array
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from functools import lru_cache
 
 from metier.domain.errors import Refusal
 from metier.drivers.formats.api import BLOCK_BYTES, Window
+from metier.drivers.formats.inflate import DAMAGED, inflater
 from metier.drivers.formats.vmdk.descriptor import SECTOR_BYTES
 
 MAGIC = b"KDMV"
@@ -218,10 +218,10 @@ class SparseExtent:
             head += self._window.read(end - len(head), at + len(head))
         if len(head) < end:
             raise self._cut_short(f"within the data at {number * self.grain_bytes}")
-        engine = zlib.decompressobj()
+        engine = inflater()
         try:
             data = engine.decompress(head[_MARKER.size : end], self.grain_bytes + 1)
-        except zlib.error as error:
+        except DAMAGED as error:
             raise self._damaged(number) from error
         wanted = min(self.grain_bytes, self.size_bytes - number * self.grain_bytes)
         if not engine.eof or not wanted <= len(data) <= self.grain_bytes:
