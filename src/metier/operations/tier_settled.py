@@ -111,4 +111,5 @@ def _not_stopped(fleet: Fleet, tier: Tier) -> list[str]:
 
 
 def _pending(view: View, tier: Tier, *sentences: str) -> list[str]:
-    return [*(f"tier {tier.name}: {sentence}" for sentence in sentences), *view.waiting_for(tier.name)]
+    others = (why for why in view.waiting_for(tier.name) if not any(told in why for told in sentences))
+    return [*(f"tier {tier.name}: {sentence}" for sentence in sentences), *others]
