@@ -18,6 +18,8 @@ _BACKING_FORMAT = 0xE2792ACA
 # The cluster belongs to this disk alone, and may be written in place.
 _OWNED, _ZEROED = 1 << 63, 1
 _COUNTS = BLOCK_BYTES // 2
+# What is brought to the disk at a time, this far behind what is being written.
+_STRETCH_BYTES = 16 << 20
 
 
 def tables_for(capacity_bytes: int) -> int:
@@ -131,6 +133,7 @@ class Qcow2Writer:
         self._next = 1 + clusters_of(tables_for(capacity_bytes) * 8)
         self._first_level = array("Q", bytes(8 * tables_for(capacity_bytes)))
         self._open: dict[int, array[int]] = {}
+        self._begun = 0  # up to here the file is on its way to the disk
         self._lock = threading.Lock()
 
     def put(self, number: int, blocks: Sequence[bytes]) -> None:
@@ -140,7 +143,12 @@ class Qcow2Writer:
             self._next += len(blocks)
             for place in range(len(blocks)):
                 self._enter(number + place, (cluster + place) * BLOCK_BYTES | _OWNED)
+            due = self._take_stretch()
         _write_all(self._file.fileno(), blocks, cluster * BLOCK_BYTES)
+        if due is not None:
+            # Brought to the disk while more is being made, and its memory given back: else all of it is
+            # waited for at the end, and takes the memory of others until then.
+            os.posix_fadvise(self._file.fileno(), due, _STRETCH_BYTES, os.POSIX_FADV_DONTNEED)
 
     def put_zeros(self, number: int) -> None:
         """Have a block be zeros whatever the backing file holds there; from any thread."""
@@ -169,6 +177,14 @@ class Qcow2Writer:
     def close(self) -> None:
         """Close the file."""
         self._file.close()
+
+    def _take_stretch(self) -> int | None:
+        """Return where a stretch begins that was written for the most part; None while there is none."""
+        begin = self._begun
+        if self._next * BLOCK_BYTES - begin < 2 * _STRETCH_BYTES:
+            return None
+        self._begun += _STRETCH_BYTES
+        return begin
 
     def _enter(self, number: int, entry: int) -> None:
         table, place = divmod(number, ENTRIES)
