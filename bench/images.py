@@ -94,7 +94,7 @@ def _floor(folder: Path, given: Path, case: Case) -> None:
             str(into / "out.qcow2"),
         ]
         subprocess.run(command, check=True)
-        subprocess.run(["sync", str(target)], check=True)
+        subprocess.run(["sync", str(into / "out.qcow2")], check=True)
     finally:
         shutil.rmtree(into)
 
