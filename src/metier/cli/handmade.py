@@ -9,6 +9,7 @@ from typing import Any, BinaryIO
 import click
 
 from metier.cli.commands import output_option, state_option
+from metier.cli.estate import estate
 from metier.cli.failure import Failure, wrong_usage
 from metier.cli.output import emit, list_text, row_text
 from metier.cli.session import session_of
@@ -259,6 +260,7 @@ COMMANDS: Mapping[str, click.Command] = {
     "befall": befall,
     "completion": completion,
     "demo": demo,
+    "estate": estate,
     "lab": lab,
     "login": login,
     "restore": restore,

@@ -10,6 +10,7 @@ SECTIONS = {
         "event": "The journal: what was decided and seen, and why.",
         "job": "Long work and how far it is.",
         "procedure": "Guided updates of images, and how far they are.",
+        "estate": "The VMs of a VMware estate, and what taking each in would need.",
         "token": "Tokens for callers from other machines.",
     },
     "The whole site": {
@@ -36,7 +37,7 @@ SECTIONS = {
 
 HAND_MADE = frozenset(
     (
-        *("token", "serve", "simulate", "befall", "backup", "restore"),
+        *("estate", "token", "serve", "simulate", "befall", "backup", "restore"),
         *("login", "demo", "lab", "completion", "version"),
     )
 )
