@@ -8,7 +8,17 @@ from pathlib import Path
 from typing import Any
 
 NAMES = (
-    *("planner", "simulation", "replacement", "store", "cli_start", "api_list", "images"),
+    *(
+        "planner",
+        "simulation",
+        "replacement",
+        "store",
+        "cli_start",
+        "api_list",
+        "images",
+        "captures",
+        "instances",
+    ),
     "allocator",
 )
 

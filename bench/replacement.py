@@ -25,7 +25,7 @@ from metier.domain.pool import PoolSettings
 from metier.domain.tier import Tier, TierKind, TierState
 from metier.sim.datacentre import DataCentre
 from metier.sim.drivers import SimDrivers, accept
-from metier.sim.hypervisor import personality
+from metier.sim.hypervisor import seed_for
 from metier.sim.matrix import SimMatrix
 from metier.store.api import Entry
 from metier.store.open import open_store
@@ -74,7 +74,7 @@ def _loop(folder: Path, datacentre: DataCentre) -> Loop:
         draft.put(*record)
     store.save(draft.changes, 1, [])
     store.close()
-    tools = Tools(SimDrivers(datacentre), SimMatrix(), personality, accept)
+    tools = Tools(SimDrivers(datacentre), SimMatrix(), seed_for, accept)
     return Loop(open_store(folder / "state"), tools, SystemClock(), holder="bench")
 
 

@@ -97,6 +97,11 @@ class Site:
         argv = self.lab.command_in_site([sys.executable, "-c", FETCH, f"http://{address}/{path}"])
         return subprocess.run(argv, capture_output=True, text=True, check=True, timeout=30).stdout
 
+    def answers(self, address: str) -> bool:
+        """Say whether a guest serves its page just now."""
+        argv = self.lab.command_in_site([sys.executable, "-c", FETCH, f"http://{address}/health"])
+        return subprocess.run(argv, capture_output=True, check=False, timeout=30).returncode == 0
+
     def note(self, address: str) -> str:
         """Return what is noted on a guest's disk."""
         return self.page(address, "note").strip()

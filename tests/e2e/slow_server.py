@@ -1,5 +1,7 @@
 """A web server that breaks off in the middle of a file, and gives the rest once `go` lies beside it.
 
+What ranges were asked for is noted in `asked` beside it, in a line each.
+
 Run inside the site: `python slow_server.py FILE ADDRESS`; prints its port.
 """
 
@@ -23,6 +25,8 @@ def main(file: Path, address: str) -> None:
 
         def do_GET(self) -> None:
             given = self.headers.get("Range", "")
+            with file.with_name("asked").open("a") as asked:
+                asked.write(given + "\n")
             start = int(given.removeprefix("bytes=").rstrip("-")) if given else 0
             self.send_response(206 if given else 200)
             if given:

@@ -16,7 +16,7 @@ pytestmark = [
 
 
 def test_the_demonstration_does_the_main_job_and_leaves_nothing() -> None:
-    """S20 S24 S37 S45 S47 S52 S55: an archive goes in; a kill, a shrink that waits, the forced way."""
+    """S20 S24 S34 S37 S45 S47 S52 S55: an archive goes in, an update round; a kill, a shrink, the force."""
     before = _namespaces()
     folder = Path(tempfile.mkdtemp(prefix="md-"))  # paths of sockets are short
     done = subprocess.run(
@@ -29,9 +29,12 @@ def test_the_demonstration_does_the_main_job_and_leaves_nothing() -> None:
     )
     assert done.returncode == 0, done.stderr
     steps = json.loads(done.stdout)["steps"]
-    assert len(steps) == 8
+    assert len(steps) == 10
     assert all(step["seconds"] > 0 for step in steps)
     by_title = {step["title"]: step for step in steps}
+    update = by_title["The new version goes round the tier while it answers"]
+    assert any("rounds in which no slot answered: 0" in sentence for sentence in update["said"])
+    assert sum("note: changed" in sentence for sentence in update["said"]) == 3
     shrink = by_title["The host tier is told to shrink: it waits for its guests"]
     assert any("still hosts active guests" in sentence for sentence in shrink["waiting_for"])
     forced = by_title["The forced way: one warning per guest, then replacement"]

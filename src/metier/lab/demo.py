@@ -20,6 +20,7 @@ from metier.lab.controller import LabController
 from metier.lab.datacentre import LabDatacentre
 from metier.lab.errors import LabError
 from metier.lab.guest import build_guest
+from metier.lab.prober import probing
 from metier.lab.running import keep_controller, node_settings
 from metier.lab.state import LabHost
 from metier.lab.vmx import VmwareMachine
@@ -99,6 +100,8 @@ class Demo:
             ("A VMware archive goes in", self._import_archive),
             ("A host tier: the hosts offer virtual nodes", self._activate_hosts),
             ("A guest tier of three that answers HTTP", self._activate_guests),
+            ("The image is changed on a running guest: one command", self._update_image),
+            ("The new version goes round the tier while it answers", self._roll_out),
             ("A guest is killed behind the controller's back", self._kill_guest),
             ("The host tier is told to shrink: it waits for its guests", self._shrink),
             ("The forced way: one warning per guest, then replacement", self._force),
@@ -216,6 +219,27 @@ class Demo:
         self._type(step, "node", "list", "--tier", "web")
         self._fetch_all(step)
 
+    def _update_image(self, step: Step) -> None:
+        address = str(self._lab.static_addresses[-1])
+        self._type(step, "image", "update", "web", "--address", f"{address}/{self._lab.prefix_length}")
+        self._wait(lambda: self._stage() == "waiting for you", 120, "the guest that is to be changed")
+        self._type(step, "procedure", "list")
+        for deed in ("cgi-bin/note?changed", "cgi-bin/shutdown"):
+            self._say(step, f"inside the guest, at http://{address}/{deed}: {self._fetch(address, deed)}")
+        self._wait(lambda: self._stage() == "done", 120, "the new version")
+        self._type(step, "image", "list", "--image", "web")
+
+    def _roll_out(self, step: Step) -> None:
+        with probing(self._lab, [node["address"] for node in self._members()]) as count:
+            self._type(step, "tier", "update", "web", "--image", "web@2", "--wait", "--timeout", "240")
+        self._fetch_all(step)
+        failed = sum(count.failed.values())
+        self._say(
+            step,
+            f"meanwhile {count.requests} requests were sent to the {GUESTS} slots in {count.rounds} rounds: "
+            f"{failed} failed, while a slot was changed; rounds in which no slot answered: {count.dark}",
+        )
+
     def _kill_guest(self, step: Step) -> None:
         victim = self._node(self._members()[0]["name"])
         before = self._last_event()
@@ -272,6 +296,9 @@ class Demo:
         tier: dict[str, Any] = self._console.ask("tier", "show", name)
         return tier
 
+    def _stage(self) -> str:
+        return str(self._console.ask("procedure", "show", "1")["stage"])
+
     def _last_event(self) -> int:
         events = self._console.ask("event", "list", "--limit", "1")
         return int(events[-1]["id"])
@@ -300,9 +327,10 @@ class Demo:
             page = self._fetch(node["address"])
             self._say(step, f"http://{node['address']}/ on {node['name']} says: {page}")
 
-    def _fetch(self, address: str) -> str:
+    def _fetch(self, address: str, path: str = "") -> str:
         program = (
-            f"import urllib.request as u; print(u.urlopen('http://{address}/', timeout=10).read().decode())"
+            "import urllib.request as u; "
+            f"print(u.urlopen('http://{address}/{path}', timeout=10).read().decode())"
         )
         return " ".join(run(self._lab.command_in_site([sys.executable, "-c", program]), timeout_s=30).split())
 

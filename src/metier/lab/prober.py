@@ -77,7 +77,7 @@ def probing(lab: LabDatacentre, addresses: Sequence[str]) -> Iterator[Count]:
 def main(addresses: Sequence[str]) -> int:
     """Ask until standard input ends, and print the count."""
     ended = threading.Event()
-    threading.Thread(target=lambda: (sys.stdin.read(), ended.set()), daemon=True).start()
+    threading.Thread(target=_until_input_ends, args=(ended,), daemon=True).start()
     sys.stdout.write("begun\n")
     sys.stdout.flush()
     count = Count()
@@ -87,6 +87,11 @@ def main(addresses: Sequence[str]) -> int:
     about = {"rounds": count.rounds, "dark": count.dark, "fewest": count.fewest, "failed": count.failed}
     sys.stdout.write(json.dumps(about))
     return 0
+
+
+def _until_input_ends(ended: threading.Event) -> None:
+    sys.stdin.read()
+    ended.set()
 
 
 def _answers(address: str) -> bool:

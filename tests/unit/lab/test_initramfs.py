@@ -62,7 +62,7 @@ def test_folders_come_before_what_lies_in_them_and_once() -> None:
 def test_every_command_of_the_scripts_is_in_the_guest() -> None:
     names = {entry.path.removeprefix("bin/") for entry in program_entries(b"")}
     text = "\n".join(script(name).decode() for name in SCRIPTS.values())
-    for command in ("awk", "cut", "findfs", "httpd", "modprobe", "udhcpc", "arping", "usleep", "acpid"):
+    for command in ("awk", "cut", "findfs", "httpd", "ln", "modprobe", "udhcpc", "arping", "usleep", "acpid"):
         assert command in text
         assert command in names
 

@@ -85,12 +85,22 @@ def _start(fleet: Fleet, procedure: Procedure, node: Node) -> Step:
         problem = f"image {procedure.image} did not start on {node.name}: {node.problem}"
         return stuck(Stage.STARTING, problem, f"try again with {retry(procedure)}, or {abort(procedure)}")
     if node.lifecycle is not Lifecycle.RUNNING or health(fleet, node) is not Health.NORMAL:
-        word = status(fleet, node)
-        return Step(Stage.STARTING, f"waits until {node.name} is normal; it is {word}")
+        return Step(
+            Stage.STARTING,
+            f"waits until {node.name} is normal; it is {status(fleet, node)}{_failing(fleet, node)}",
+        )
     why = f"{procedure.image} is changed on it"
     order = Order("node", "disengage", {"name": node.name, "why": why})
     fields = {"disengaged": (*procedure.disengaged, node.name)}
     return Step(Stage.CHANGING, f"keeps automation's hands off {node.name}", (order,), fields)
+
+
+def _failing(fleet: Fleet, node: Node) -> str:
+    """Return what its collectors have against a guest that was started, as the end of a sentence."""
+    if node.lifecycle not in (Lifecycle.STARTING, Lifecycle.RUNNING):
+        return ""
+    failed = [check for check in fleet.seen(node.name).checks if not check.ok]
+    return "".join(f"; {check.collector}: {check.message}" for check in failed)
 
 
 def _hand_over(fleet: Fleet, procedure: Procedure, node: Node) -> Step:
