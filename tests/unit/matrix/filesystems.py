@@ -25,7 +25,7 @@ def stored(raw: Path, folder: Path, similar: StoredFiles | None = None) -> Store
     folder.mkdir(parents=True, exist_ok=True)
     files = StoredFiles(folder, 0)
     with closing(RawDisk(Part.whole(raw).open(), raw.name, Limits())) as source:
-        keep(source, files, similar, Progress(lambda *_: None))
+        keep(source, files, [] if similar is None else [similar], Progress(lambda *_: None))
     return files
 
 
