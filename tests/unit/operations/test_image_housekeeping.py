@@ -119,7 +119,6 @@ def test_a_deletion_has_hosts_drop_their_copies_too() -> None:
     assert fleet.jobs[2].arguments["key"] == host_key(an_image())
 
 
-
 # --- sizes and content ---------------------------------------------------------------------
 
 

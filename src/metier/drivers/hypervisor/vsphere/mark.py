@@ -1,0 +1,66 @@
+"""Metier's mark on a VM: entries in the VM's extra configuration, and the only proof of ownership."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from metier.drivers.hypervisor.vsphere.vmware import vim
+
+_PREFIX = "metier."
+_NUMBERS = 9  # digits; more is nothing that Metier wrote
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """What Metier wrote on a VM.
+
+    Attributes:
+        number: n of `VM<n>`.
+        disk_gib: Room for an instance that the VM offers, in GiB.
+        instance: Id of the instance on it, if any.
+        image: Key of the image that the instance stands on; empty if there is none.
+        facts: More about what runs there, for people who look at the host.
+    """
+
+    site: str
+    node: str
+    number: int
+    disk_gib: int = 0
+    instance: str | None = None
+    image: str = ""
+    facts: Mapping[str, str] = field(default_factory=dict)
+
+
+def mark_options(mark: Mark) -> list[Any]:
+    """Return the entries that make a VM's mark; an empty one removes what was there."""
+    words = {
+        "site": mark.site,
+        "node": mark.node,
+        "number": str(mark.number),
+        "disk-gib": str(mark.disk_gib),
+        "instance": mark.instance or "",
+        "image": mark.image,
+        "facts": json.dumps(dict(mark.facts), sort_keys=True) if mark.facts else "",
+    }
+    return [vim.option.OptionValue(key=_PREFIX + name, value=text) for name, text in words.items()]
+
+
+def read_mark(extra: Mapping[str, str]) -> Mark | None:
+    """Return the mark in a VM's extra configuration; None if there is none that Metier could have written."""
+    number, disk = extra.get(_PREFIX + "number", ""), extra.get(_PREFIX + "disk-gib", "0")
+    site, node = extra.get(_PREFIX + "site", ""), extra.get(_PREFIX + "node", "")
+    if not (site and node and _is_number(number) and int(number) > 0 and _is_number(disk)):
+        return None
+    return Mark(
+        site=site,
+        node=node,
+        number=int(number),
+        disk_gib=int(disk),
+        instance=extra.get(_PREFIX + "instance") or None,
+        image=extra.get(_PREFIX + "image", ""),
+    )
+
+
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdigit() and len(text) <= _NUMBERS
