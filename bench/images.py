@@ -52,12 +52,14 @@ def _import_row(folder: Path, raw: Path, case: Case, data_mib: int) -> dict[str,
         answer = _import(folder, given)
         ours.append(answer["seconds"])
         memory = max(memory, answer["memory_mib"])
+    other = _nbdcopy_s(folder, given, case)
     given.unlink()
     unpack = f"{' '.join(case.unpack)} + " if case.unpack else ""
     return {
         "case": case.name,
         "peer": f"{unpack}qemu-img convert + sync",
         "peer_s": round(min(floor), 3),
+        "nbdcopy_s": other,
         "ours_s": round(min(ours), 3),
         "ratio": round(min(ours) / min(floor), 2),
         "limit": 1.0 if case.unpack else None,
@@ -97,6 +99,32 @@ def _floor(folder: Path, given: Path, case: Case) -> None:
         subprocess.run(["sync", str(into / "out.qcow2")], check=True)
     finally:
         shutil.rmtree(into)
+
+
+def _nbdcopy_s(folder: Path, given: Path, case: Case) -> float | None:
+    """Return the seconds of the other way to convert a disk by QEMU, and to sync it; None where it is not."""
+    if case.unpack or shutil.which("nbdcopy") is None:
+        return None
+    target = folder / "copied.qcow2"
+
+    def copy() -> None:
+        target.unlink(missing_ok=True)
+        size = _capacity(given, case.form)
+        subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", str(target), str(size)], check=True)
+        source = ["[", "qemu-nbd", "-r", "-e", "8", "-f", case.form, str(given), "]"]
+        sink = ["[", "qemu-nbd", "-e", "8", "--discard=unmap", "-f", "qcow2", str(target), "]"]
+        subprocess.run(["nbdcopy", "--target-is-zero", "--", *source, *sink], check=True)
+        subprocess.run(["sync", str(target)], check=True)
+
+    seconds = min(_timed(copy) for _ in range(_ROUNDS))
+    target.unlink()
+    return round(seconds, 3)
+
+
+def _capacity(disk: Path, form: str) -> int:
+    command = ["qemu-img", "info", "--output=json", "-f", form, str(disk)]
+    told = json.loads(subprocess.run(command, check=True, capture_output=True).stdout)
+    return int(told["virtual-size"])
 
 
 def _import(folder: Path, given: Path) -> dict[str, float]:
