@@ -192,7 +192,8 @@ class Watching(Protocol):
     def watch(self, changed: Callable[[], None]) -> None:
         """Call `changed` soon after any VM of the host changed its power; from another thread.
 
-        It carries no data: the caller asks `report`.  Also called when the connection is lost.
+        It carries no data: the caller asks `report`.  Also called when the connection is lost, and
+        it may be when watching has begun.
         """
 
 

@@ -30,6 +30,7 @@ class Watch:
 
     It begins with the first listener, ends when the server is lost, and is
     begun again by `ensure`, which drivers call whenever they reach the server.
+    Everybody is told once it has begun, and once it was lost.
     """
 
     def __init__(self, endpoint: Endpoint) -> None:
@@ -84,10 +85,12 @@ class Watch:
                     continue
                 version = updates.version
                 hosts = _hosts_of(updates, places)
-                # What the first set tells, whoever begins to listen has seen or is about to ask.
-                if not is_first:
-                    self._tell(hosts)
-                is_first = is_first and bool(updates.truncated)
+                is_partial = is_first and bool(updates.truncated)
+                # The whole first set is news for everybody: what happened since the last look, before
+                # the subscription was there, nobody else would tell.
+                if not is_partial:
+                    self._tell(None if is_first else hosts)
+                is_first = is_partial
 
     @contextmanager
     def _subscription(self) -> Iterator[Any]:
