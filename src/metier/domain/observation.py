@@ -5,6 +5,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from metier.domain.hardware import Hardware
+from metier.domain.host_details import NO_DETAILS, HostDetails
 from metier.domain.ids import NodeId
 
 
@@ -35,6 +36,9 @@ class VmFacts:
         instance: Id of the instance attached to it, if any.
         address: Its guest's address as the host knows it (lease, agent), if it does.
         macs: Hardware addresses of its interfaces in order; empty where the host does not say.
+        is_aside: Metier shut it down and moved its configuration aside: the host's own tools do not
+            show it until it is started or its `.vmx` is moved back.
+        is_staged: A person made it and handed it over; it is given back, and never deleted.
     """
 
     number: int
@@ -43,6 +47,8 @@ class VmFacts:
     instance: str | None = None
     address: str | None = None
     macs: tuple[str, ...] = ()
+    is_aside: bool = False
+    is_staged: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +97,8 @@ class Observed:
         strays: VMs of other hosts that were moved there, from the last good answer.
         hardware: What an inventory reported.
         accelerated: The host runs guests with hardware help; None if not probed.
+        details: What the host last told about itself when it was inventoried or staged.
+        patch_level: Of its VM manager, from the last good answer; empty where it does not say.
     """
 
     power: Power = Power.UNKNOWN
@@ -111,6 +119,8 @@ class Observed:
     strays: tuple[Stray, ...] = ()
     hardware: Hardware | None = None
     accelerated: bool | None = None
+    details: HostDetails = NO_DETAILS
+    patch_level: str = ""
 
     def vm(self, number: int) -> VmFacts | None:
         """Return VM `number` from the host's last answer, or None if it had none."""

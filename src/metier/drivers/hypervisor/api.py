@@ -11,15 +11,18 @@ done and returns.  No call retries or sleeps longer than its deadline.  Every
 call raises only `Refused`, `Unavailable` or `OutcomeUnknown`.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import BinaryIO, ClassVar, Protocol, runtime_checkable
 
 from metier.domain.hardware import Hardware
+from metier.domain.host_details import NO_DETAILS, HostDetails
 from metier.domain.image import Machine, OfferedVm
 from metier.domain.observation import Stray, VmFacts
+from metier.drivers.formats.api import BlockReader
 
 Progress = Callable[[int, int], None]
 """Called with bytes done and bytes in all, from the calling thread."""
@@ -35,6 +38,8 @@ class Capability(StrEnum):
     CONSOLE = "console"
     UEFI = "uefi"
     CAPTURE = "capture"
+    STAGED_VMS = "staged-vms"
+    FOREIGN_VMS = "foreign-vms"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,11 +50,13 @@ class HostFacts:
         hardware: The whole host: memory in MiB, CPUs, free room of its store in GiB.
         product: Name and version of its VM manager.
         accelerated: Guests run with hardware help; shown by a guest that really started with it.
+        details: What else it tells of itself, for people.
     """
 
     hardware: Hardware
     product: str
     accelerated: bool
+    details: HostDetails = NO_DETAILS
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,15 +68,17 @@ class VmReport:
         foreign_running: How many others are running.
         strays: VMs with Metier's mark for another node of this site, which somebody moved here;
             those that run count among the others too.
+        patch_level: Of the VM manager, as in `HostDetails`; empty where the host does not say.
     """
 
     vms: tuple[VmFacts, ...]
     foreign_running: int
     strays: tuple[Stray, ...] = ()
+    patch_level: str = ""
 
 
 class DiskContent(Protocol):
-    """One disk of a published image version, as a plain qcow2 file without parent."""
+    """One disk of a published image version: as a plain qcow2 file without parent, or block by block."""
 
     @property
     def size_bytes(self) -> int:
@@ -82,6 +91,9 @@ class DiskContent(Protocol):
             OSError: It cannot be read.
             Refusal: It is damaged; reading may raise both too.
         """
+
+    def reader(self) -> AbstractContextManager[BlockReader]:
+        """Open it to be read by blocks, those of zeros left out; errors as for `open`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,4 +267,74 @@ class Capturing(Protocol):
 
         Raises:
             Refused: The VM is running or was started meanwhile, has no instance on it, or is not owned.
+        """
+
+
+@runtime_checkable
+class Adopting(Protocol):
+    """Announced by `Capability.STAGED_VMS`: VMs that a person staged on the host become Metier's.
+
+    The driver's settings name them.  Once taken over they are owned, and reported with
+    `is_staged`; `remove_vm` gives one back as it was found, with its own disks, and deletes
+    nothing but what Metier put there.
+    """
+
+    def adopt_vms(self, offered: Collection[int], *, timeout_s: float) -> tuple[str, ...]:
+        """Take over what the settings hand over and is not yet taken over.
+
+        Each gets the lowest number that no owned VM has and that is not in `offered`.
+        Returns remarks: which cannot be taken over, and why, one sentence each.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class FoundDisk:
+    """One disk of somebody else's VM.
+
+    Attributes:
+        name: What the host calls it.
+        capacity_bytes: Size that the guest sees.
+    """
+
+    name: str
+    capacity_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class ForeignVm:
+    """A VM that Metier did not make, as it can be copied.
+
+    Attributes:
+        vmx: Its configuration, as text of the `.vmx` form that `drivers/formats/machine` reads; it
+            names the disks `disk0.vmdk`, `disk1.vmdk`, ….
+        obstacles: Why it cannot be copied as it is, one sentence each, with the way out: it runs,
+            has snapshots, has a disk that is not in a file.
+    """
+
+    name: str
+    vmx: str
+    disks: tuple[FoundDisk, ...]
+    obstacles: tuple[str, ...] = ()
+
+
+@runtime_checkable
+class Sourcing(Protocol):
+    """Announced by `Capability.FOREIGN_VMS`: lets VMs of others be copied; never changes anything."""
+
+    def foreign_vm(self, name: str, *, timeout_s: float) -> ForeignVm:
+        """Describe a VM, by its name or its path in the inventory.
+
+        Raises:
+            Refused: There is none, or there are several; the message lists their paths.
+        """
+
+    def fetch_disk(
+        self, name: str, number: int, into: Path, progress: Progress, *, timeout_s: float
+    ) -> None:
+        """Copy disk `number` (from 0), byte for byte as the guest sees it, into a sparse file `into`.
+
+        What `into` already holds from an earlier call that broke off is gone on from.
+
+        Raises:
+            Refused: The VM runs, or changed since it was described.
         """
