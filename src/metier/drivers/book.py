@@ -1,22 +1,55 @@
 """Keeps drivers open between calls, one per node and family."""
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
-from metier.domain.errors import Refused, WrongUsage
+from metier.domain.errors import Refusal, Refused, WrongUsage
 from metier.domain.ids import NodeId
 from metier.domain.node import Endpoint, Node
+from metier.domain.secret import Vault, is_sealed
 from metier.drivers.collectors.api import Collector
 from metier.drivers.hypervisor.api import Hypervisor, Watching
 from metier.drivers.power.api import PowerController
 from metier.drivers.registry import load_driver, open_driver
 
+_VISITOR = "visit"
+"""What a driver is told that its node is called, where there is none."""
+
+
+class SealedForGood(Refusal):
+    """A secret cannot be opened any more; `setting` is its name."""
+
+    def __init__(self, setting: str) -> None:
+        super().__init__(f"its setting {setting} is sealed and cannot be opened")
+        self.setting = setting
+
+
+def opened(settings: Mapping[str, str], vault: Vault) -> Mapping[str, str]:
+    """Return a driver's settings with every secret in clear.
+
+    Raises:
+        SealedForGood: One cannot be opened.
+    """
+    clear = dict(settings)
+    for name, value in settings.items():
+        if is_sealed(value):
+            try:
+                clear[name] = vault.open(value)
+            except Refusal as error:
+                raise SealedForGood(name) from error
+    return clear
+
 
 class DriverBook:
-    """Opens drivers when they are first needed, and again when a node's settings change."""
+    """Opens drivers when they are first needed, and again when a node's settings change.
 
-    def __init__(self) -> None:
+    Here alone secrets are in clear, and only while a driver is opened.
+    """
+
+    def __init__(self, vault: Vault) -> None:
+        self._vault = vault
         self._lock = threading.Lock()
         self._open: dict[tuple[str, NodeId], tuple[Endpoint, Any]] = {}
         self._collectors: dict[str, Collector] = {}
@@ -45,6 +78,28 @@ class DriverBook:
                 raise Refused(f"collector {name} cannot be used") from error
         return self._collectors[name]
 
+    @contextmanager
+    def visiting(self, endpoint: Endpoint) -> Iterator[Any]:
+        """Open the VM manager of a host that is no node of ours, for as long as it is visited.
+
+        Raises:
+            Refused: It cannot be opened.
+        """
+        driver = endpoint.driver
+        try:
+            visited = open_driver("hypervisor", driver, _VISITOR, opened(endpoint.settings, self._vault))
+        except SealedForGood as error:
+            raise Refused(
+                f"cannot visit a host with driver {driver}",
+                remedy=f"begin anew, and give {error.setting} again",
+            ) from error
+        except WrongUsage as error:
+            raise Refused(f"cannot visit a host with driver {driver}", remedy=error.remedy) from error
+        try:
+            yield visited
+        finally:
+            _close(visited)
+
     def forget(self, name: NodeId) -> None:
         """Close what is open for a node."""
         with self._lock:
@@ -71,10 +126,15 @@ class DriverBook:
         return driver
 
     def _opened(self, family: str, node: Node, endpoint: Endpoint) -> Any:
+        failed = f"the {family} driver of {node.name} cannot be opened"
         try:
-            driver = open_driver(family, endpoint.driver, node.name, endpoint.settings)
+            driver = open_driver(family, endpoint.driver, node.name, opened(endpoint.settings, self._vault))
+        except SealedForGood as error:
+            option = "--power-setting-file" if family == "power" else "--vmm-setting-file"
+            remedy = f"give it again: `metier node edit {node.name} {option} {error.setting}=FILE`"
+            raise Refused(failed, remedy=remedy) from error
         except WrongUsage as error:
-            raise Refused(f"the {family} driver of {node.name} cannot be opened") from error
+            raise Refused(failed, remedy=error.remedy) from error
         if isinstance(driver, Watching):
             name = node.name
             driver.watch(lambda: self._changed(name))

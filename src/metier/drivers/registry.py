@@ -5,6 +5,7 @@ from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
 from metier.domain.errors import WrongUsage
+from metier.drivers.settings import SettingDoc, describe_settings, secret_settings
 
 GROUPS = {"hypervisor": "metier.hypervisors", "power": "metier.power", "collector": "metier.collectors"}
 
@@ -42,6 +43,25 @@ def open_driver(family: str, name: str, node: str, settings: Mapping[str, str]) 
 def check_settings(family: str, name: str, settings: Mapping[str, str]) -> None:
     """Raise WrongUsage if a driver would not take these settings; connects to nothing."""
     load_driver(family, name).check_settings(settings)
+
+
+def settings_of(family: str, name: str) -> tuple[SettingDoc, ...]:
+    """Return what there is to set for a driver, in the order of declaration.
+
+    Raises:
+        WrongUsage: No such driver is known, or what it needs is not installed.
+    """
+    settings = getattr(load_driver(family, name), "SETTINGS", None)
+    return () if settings is None else describe_settings(settings)
+
+
+def secrets_of(family: str, name: str) -> frozenset[str]:
+    """Return the names of a driver's secret settings; of one that cannot be loaded none are known."""
+    try:
+        settings = getattr(load_driver(family, name), "SETTINGS", None)
+    except WrongUsage:
+        return frozenset()
+    return frozenset() if settings is None else secret_settings(settings)
 
 
 def _entry_point(family: str, name: str) -> EntryPoint:

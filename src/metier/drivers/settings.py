@@ -5,6 +5,7 @@ A driver declares each setting once:
     @dataclass(frozen=True, slots=True)
     class Settings:
         url: str = setting("Where the host's libvirt answers.", example="qemu+ssh://root@host-1/system")
+        password: str = setting("The account's password.", secret=True)
         timeout_s: float = setting("Deadline in seconds, 1 to 600.", parse=seconds, default="30")
 """
 
@@ -21,17 +22,28 @@ _KEY = "metier.setting"
 _SHOWN_CHARACTERS = 100
 
 
+class Secret(str):
+    """A word that no message, log or dump may show."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "'…'"
+
+
 class SettingDoc(NamedTuple):
     """What a form or a reference page says of one setting.
 
     Attributes:
         default: As the operator would type it; None when the setting must be given.
+        is_secret: It is kept sealed, shown nowhere, and not to be typed on a command line.
     """
 
     name: str
     about: str
     default: str | None
     example: str
+    is_secret: bool = False
 
 
 class _Setting(NamedTuple):
@@ -39,10 +51,16 @@ class _Setting(NamedTuple):
     parse: Callable[[str], Any]
     default: str | None
     example: str
+    is_secret: bool
 
 
 def setting(
-    about: str, *, parse: Callable[[str], Any] = str, default: str | None = None, example: str = ""
+    about: str,
+    *,
+    parse: Callable[[str], Any] = str,
+    default: str | None = None,
+    example: str = "",
+    secret: bool = False,
 ) -> Any:
     """Declare one field of a driver's `Settings`.
 
@@ -51,8 +69,10 @@ def setting(
         parse: Turns the operator's text into the value; raises ValueError with the reason.
         default: What stands when it is not given, as an operator would type it; None: it must be given.
         example: One good value.
+        secret: Nobody but the driver may see it.  What `parse` says of it must not repeat it; without a
+            parser of its own it becomes a `Secret`.
     """
-    row = _Setting(about, parse, default, example)
+    row = _Setting(about, Secret if secret and parse is str else parse, default, example, secret)
     if default is None:
         return field(metadata={_KEY: row}, kw_only=True)
     return field(default_factory=lambda: parse(default), metadata={_KEY: row}, kw_only=True)
@@ -60,7 +80,15 @@ def setting(
 
 def describe_settings(cls: type) -> tuple[SettingDoc, ...]:
     """Return what there is to set, in the order of declaration."""
-    return tuple(SettingDoc(name, row.about, row.default, row.example) for name, row in _rows(cls).items())
+    return tuple(
+        SettingDoc(name, row.about, row.default, row.example, row.is_secret)
+        for name, row in _rows(cls).items()
+    )
+
+
+def secret_settings(cls: type) -> frozenset[str]:
+    """Return the names of the settings that are secret."""
+    return frozenset(name for name, row in _rows(cls).items() if row.is_secret)
 
 
 def parse_settings(cls: type[S], driver: str, given: Mapping[str, str]) -> S:
@@ -129,7 +157,12 @@ def _parsed(driver: str, name: str, row: _Setting, text: str) -> Any:
     try:
         return row.parse(text)
     except ValueError as error:
-        shown = text if len(text) <= _SHOWN_CHARACTERS else f"{text[:_SHOWN_CHARACTERS]}…"
         raise WrongUsage(
-            f"driver {driver} cannot take {name}={shown!r}: {error}", remedy=_hint(name, row)
+            f"driver {driver} cannot take {name}={_shown(row, text)}: {error}", remedy=_hint(name, row)
         ) from None
+
+
+def _shown(row: _Setting, text: str) -> str:
+    if row.is_secret:
+        return "…"
+    return repr(text if len(text) <= _SHOWN_CHARACTERS else f"{text[:_SHOWN_CHARACTERS]}…")
