@@ -14,6 +14,7 @@ from metier.domain.observation import Health
 from metier.domain.status import health, status
 from metier.drivers.hypervisor.api import Ended
 from metier.sim.controller import Pace
+from metier.sim.faults import befall
 from metier.sim.machines import BmcFault, Machine, Vm
 from metier.sim.simulation import Simulation
 from tests.scenarios.console import console_of
@@ -216,6 +217,16 @@ def _reconfigured(theatre: Theatre, name: str, memory_mib: str) -> None:
     machine, vm = theatre.vm(name)
     vm.set_memory(int(memory_mib))
     theatre.datacentre.changed(machine)
+
+
+@happens(r"(host-\d+ is patched to build \d+|VM of \d+ MiB is staged on host-\d+)")
+def _told(theatre: Theatre, sentence: str) -> None:
+    befall(theatre.simulation, sentence)
+
+
+@happens(r"(host-\d+) moves aside the configuration of VMs that Metier shut down")
+def _moves_aside(theatre: Theatre, name: str) -> None:
+    theatre.host(name).puts_aside = True
 
 
 def _set_network(theatre: Theatre, name: str, *, works: bool) -> None:

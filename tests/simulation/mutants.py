@@ -323,7 +323,7 @@ OF_THE_EXECUTOR = (
         "an unknown outcome taken for a refusal",
         "The executor passes on that something failed, and not that it may have been done.",
         "control/execute.py",
-        "        return Failed(chain(error), unsure=True)\n    except Exception",
+        "        return Failed(told(error), unsure=True)\n    except Exception",
         "        return Failed(chain(error))\n    except Exception",
         "law 5",
         "check: a start whose answer is lost comes true late",

@@ -77,7 +77,7 @@ def tidy(simulation: Simulation) -> None:
         if vm.by_hand:
             simulation.datacentre.stop_vm(machine, vm)
     for machine in simulation.datacentre.machines.values():
-        machine.foreign.clear()
+        machine.foreign = {name: False for name in machine.foreign if name in machine.staged}
         machine.strays.clear()
         simulation.datacentre.changed(machine)
 

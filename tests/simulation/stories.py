@@ -33,8 +33,18 @@ STORIES = 40
 BOUND_S = 4 * 3600.0
 """Within so long after the last fault everything must be well: several of the longest pauses there are."""
 
-LEFT_OUT = frozenset({"everything heals"})
-"""Faults that no story draws: the end of every story has them."""
+STAGED = (
+    "VM of 512 MiB is staged on host-1",
+    "host-2 is patched to build 200",
+    "VM of 768 MiB is staged on host-3",
+    "host-1 is patched to build 300",
+)
+"""What `with_staged` puts between the lines of a story."""
+
+LEFT_OUT = frozenset(
+    {"everything heals", "VM of N MiB is staged on MACHINE", "MACHINE is patched to build N"}
+)
+"""Faults that no story draws: the end of every story has the first, and `with_staged` brings the others."""
 
 NUMBERS = {
     "N foreign VMs run on MACHINE": (0, 1, 2),
@@ -84,6 +94,15 @@ def draw(seed: int, steps: int) -> list[str]:
             lines.append(_sentence(chance, _pick(chance, faults)))
         else:
             lines.append(_pick(chance, ORDERS)(chance))
+    return lines
+
+
+def with_staged(story: Story) -> list[str]:
+    """Return a story in which people also stage VMs on hosts, and patch these, now and then."""
+    lines = list(story)
+    step = len(lines) // len(STAGED)
+    for number, line in reversed(list(enumerate(STAGED))):
+        lines.insert(number * step, line)
     return lines
 
 

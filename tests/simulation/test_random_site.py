@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from tests.simulation.__main__ import trace_hash
-from tests.simulation.stories import STORIES, draw, tell
+from tests.simulation.stories import STORIES, draw, tell, with_staged
 
 LONG_STEPS = 120
 
@@ -24,6 +24,14 @@ def test_stories_end_well(seed: int) -> None:
 def test_long_stories_end_well(seed: int) -> None:
     told = tell(draw(seed, LONG_STEPS), seed)
     assert not told.fault, f"make sim SEED={seed} STEPS={LONG_STEPS} says: {told.fault}"
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_stories_of_staged_vms_and_patched_hosts_end_well(seed: int) -> None:
+    """R-HOST-1, R-DRIFT-2: above all, no staged VM is lost (law 7)."""
+    told = tell(with_staged(draw(seed, 40)), seed)
+    assert not told.fault
+    assert any("VM4 is off" in line for line in told.trace), "a staged VM was taken over"
 
 
 @settings(

@@ -1,6 +1,6 @@
 """Carries a capture out: from a VM on its host into the image matrix."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -13,8 +13,8 @@ from metier.domain.image import Image
 from metier.domain.image_use import host_key
 from metier.domain.job import Job
 from metier.domain.node import Node
-from metier.drivers.hypervisor.api import Capability, Capturing, Ended, Hypervisor, MakeRoom, TakenDisks
-from metier.matrix.api import CaptureOrder, Matrix, Report
+from metier.drivers.hypervisor.api import Capturing, Ended, MakeRoom, TakenDisks
+from metier.matrix.api import CaptureOrder, Fetched, Matrix, Report
 
 ASK_S = 30.0
 COPY_S = 24 * 3600.0
@@ -53,17 +53,16 @@ def capture(job: Job, fleet: Fleet, tools: CaptureTools, report: Report) -> Imag
     _require_clean(job, node, hypervisor.ended(node.vm_number, timeout_s=ASK_S))
     parent = fleet.image(ref_of(_table(job.arguments["parent"])))
     source = _Source(hypervisor, host, node.vm_number, str(job.arguments["instance"]), parent, report)
-    return tools.matrix.capture_image(capture_order(job, parent, source), source.fetch, report)
+    return tools.matrix.capture_image(capture_order(job, parent), source.fetch, report)
 
 
-def capture_order(job: Job, parent: Image, source: "_Source") -> CaptureOrder:
+def capture_order(job: Job, parent: Image) -> CaptureOrder:
     """Read a capture's recorded arguments back."""
     return CaptureOrder(
         ref=ref_of(job.arguments),
         parent=parent,
         created=job.created,
         answers=answers_of(job.arguments),
-        are_children=source.are_children,
         source=f"captured from {job.arguments['node']}, which ran {parent.ref}",
     )
 
@@ -72,15 +71,12 @@ class _Source:
     """A VM whose disks are copied."""
 
     def __init__(
-        self, hypervisor: Hypervisor, host: Node, number: int, instance: str, parent: Image, report: Report
+        self, capturing: Capturing, host: Node, number: int, instance: str, parent: Image, report: Report
     ) -> None:
-        assert isinstance(hypervisor, Capturing)
-        self._capturing: Capturing = hypervisor
-        self._parent = parent
+        self._capturing, self._parent = capturing, parent
         self._host, self._number, self._instance, self._report = host, number, instance, report
-        self.are_children = Capability.LINKED_INSTANCES in hypervisor.CAPABILITIES
 
-    def fetch(self, into: Path, make_room: MakeRoom) -> Sequence[Path]:
+    def fetch(self, into: Path, make_room: MakeRoom) -> Fetched:
         """Copy the disks; keeps `matrix.api.Fetch`."""
         step = f"copying from {self._host.name}"
         taken = self._capturing.take_disks(
@@ -91,7 +87,7 @@ class _Source:
             timeout_s=COPY_S,
         )
         self._check(taken)
-        return taken.files
+        return Fetched(taken.files, are_children=bool(taken.parent))
 
     def _check(self, taken: TakenDisks) -> None:
         name = f"VM{self._number} of {self._host.name}"
@@ -99,11 +95,6 @@ class _Source:
             raise Refusal(
                 f"cannot capture {name}: {taken.instance} is on it by now, and not {self._instance}",
                 remedy="look at `metier node list`, and capture again",
-            )
-        if bool(taken.parent) != self.are_children:
-            raise Refusal(
-                f"cannot capture {name}: another tool took its disks off its image",
-                remedy="archive the VM's files on its host and import them: `metier image import`",
             )
         if taken.parent and taken.parent != host_key(self._parent):
             raise Refusal(

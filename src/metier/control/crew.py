@@ -9,6 +9,7 @@ from metier.control.execute import execute
 from metier.control.inbox import Inbox, Message, Settled, UnderWay
 from metier.control.observe import TIMEOUT_S, Question, ask, gave_up
 from metier.control.tools import Tools
+from metier.control.transfers import Tracking, untracked
 from metier.control.workers import Answer, Task, Workers
 from metier.control.world import Clock
 from metier.domain.actions import StartGuest, Work
@@ -61,8 +62,15 @@ class MakePool(Protocol):
 class Crew:
     """Work and looks in flight; their results go to the inbox."""
 
-    def __init__(self, inbox: Inbox, tools: Tools, clock: Clock, make_pool: MakePool = Workers) -> None:
-        self._inbox, self._tools, self._clock = inbox, tools, clock
+    def __init__(
+        self,
+        inbox: Inbox,
+        tools: Tools,
+        clock: Clock,
+        make_pool: MakePool = Workers,
+        tracking: Tracking = untracked,
+    ) -> None:
+        self._inbox, self._tools, self._clock, self._tracking = inbox, tools, clock, tracking
         self._works: dict[Hashable, Work] = {}
         self._lost_starts: list[Work] = []
         self._told = clock.now()
@@ -80,13 +88,12 @@ class Crew:
             reason = f"an earlier order to {action.node} was given up and is still under way"
             self._inbox.put(Settled(action_id, action, Failed(reason)))
             return
-        tools = self._tools
         node = fleet.nodes[action.node]
         limit = timedelta(seconds=DEADLINES_S[type(action)])
         deadline = self._clock.now() + limit
         self._works[action_id] = action
         endpoint = node.host or node.name
-        call = partial(execute, action, fleet, tools)
+        call = partial(execute, action, fleet, self._tools, self._tracking)
         what = type(action).__name__
         task = Task(action_id, endpoint, call, deadline, subject=node.name, what=what, limit=limit)
         self._hands.submit(task)

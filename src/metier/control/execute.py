@@ -1,20 +1,31 @@
 """Carries actions out: one `match` from an action to driver calls."""
 
+from collections.abc import Collection
 from dataclasses import replace
 
 import structlog
 
 from metier.control.tools import Tools
+from metier.control.transfers import Tracking, untracked
 from metier.domain import actions as act
-from metier.domain.errors import Bug, MetierError, OutcomeUnknown, Refused, Unavailable, chain
+from metier.domain.errors import (
+    Bug,
+    DriverError,
+    MetierError,
+    OutcomeUnknown,
+    Refused,
+    Unavailable,
+    chain,
+    told,
+)
 from metier.domain.fleet import Fleet
 from metier.domain.image import Image, ImageType, Machine
-from metier.domain.image_health import verification
+from metier.domain.image_health import Verification, verification
 from metier.domain.image_use import host_key
 from metier.domain.node import Node
-from metier.domain.observation import Power
+from metier.domain.observation import Power, VmFacts
 from metier.domain.personalizing import carried_by
-from metier.drivers.hypervisor.api import GuestSpec, Hypervisor, ImageSource
+from metier.drivers.hypervisor.api import Adopting, GuestSpec, Hypervisor, ImageSource
 from metier.planner.effects import DEADLINES_S, Done, Failed, Outcome
 
 log = structlog.get_logger()
@@ -22,26 +33,27 @@ log = structlog.get_logger()
 _FORMS = {ImageType.VMM_HOST: "vmm-host"}
 
 
-def execute(action: act.Work, fleet: Fleet, tools: Tools) -> Outcome:
+def execute(action: act.Work, fleet: Fleet, tools: Tools, tracking: Tracking = untracked) -> Outcome:
     """Do `action` now, blocking, and say how it ended; never raises.
 
     `fleet` is the snapshot in which it was begun.  It may be called again with the
     same action after a crash: every driver call finds what is already done.
+    `tracking` is told how far what is copied to the host is.
     """
     try:
-        return _execute(action, fleet, tools)
+        return _execute(action, fleet, tools, tracking)
     except Refused as error:
-        return Failed(chain(error), final=True)
+        return Failed(told(error), final=True)
     except Unavailable as error:
-        return Failed(chain(error))
+        return Failed(told(error))
     except OutcomeUnknown as error:
-        return Failed(chain(error), unsure=True)
+        return Failed(told(error), unsure=True)
     except Exception as error:  # a bug in one driver must not leave its node pending for ever
         log.exception("action failed", action=type(action).__name__, node=action.node)
         return Failed(f"internal error: {chain(error)}", unsure=True)
 
 
-def _execute(action: act.Work, fleet: Fleet, tools: Tools) -> Outcome:
+def _execute(action: act.Work, fleet: Fleet, tools: Tools, tracking: Tracking) -> Outcome:
     node = fleet.nodes[action.node]
     limit_s = float(DEADLINES_S[type(action)])
     match action:
@@ -52,24 +64,27 @@ def _execute(action: act.Work, fleet: Fleet, tools: Tools) -> Outcome:
         case act.PowerOff():
             tools.drivers.power(node).off(timeout_s=limit_s)
         case act.StageVms():
-            _stage_vms(action, tools.drivers.hypervisor(node), limit_s)
+            return _stage_vms(action, tools.drivers.hypervisor(node), limit_s)
         case act.RemoveVms():
             _remove_vms(tools.drivers.hypervisor(node), limit_s)
         case act.DiagnoseNode():
             return _diagnose(node, fleet, tools, limit_s)
         case _:
-            return _on_guest(action, fleet, node, tools, limit_s)
+            return _on_guest(action, fleet, node, tools, tracking)
     return Done()
 
 
-def _on_guest(action: act.Work, fleet: Fleet, node: Node, tools: Tools, limit_s: float) -> Outcome:
-    hypervisor = tools.drivers.hypervisor(_host_of(fleet, node))
+def _on_guest(action: act.Work, fleet: Fleet, node: Node, tools: Tools, tracking: Tracking) -> Outcome:
+    host, limit_s = _host_of(fleet, node), float(DEADLINES_S[type(action)])
+    hypervisor = tools.drivers.hypervisor(host)
     number = node.vm_number
     assert number is not None
     match action:
         case act.PrepareGuest():
-            found = verification(fleet, action.image.ref)
-            return _prepare(action, number, hypervisor, tools, limit_s, found.damage if found else "")
+            guest, digest = _guest_spec(action, tools, verification(fleet, action.image.ref))
+            with tracking(node.name, host.name, action.image.ref) as progress:
+                remarks = hypervisor.prepare(number, guest, progress, timeout_s=limit_s)
+            return Done(remarks=remarks, digest=digest)
         case act.StartGuest():
             hypervisor.start(number, timeout_s=limit_s)
         case act.ShutdownGuest():
@@ -94,17 +109,36 @@ def _host_of(fleet: Fleet, node: Node) -> Node:
 def _inventory(node: Node, tools: Tools, limit_s: float) -> Outcome:
     facts = tools.drivers.hypervisor(node).facts(timeout_s=limit_s)
     forms = facts.hardware.image_forms | {_FORMS[ImageType.VMM_HOST]}
-    return Done(remarks=(facts.product,), hardware=replace(facts.hardware, image_forms=forms))
+    hardware = replace(facts.hardware, image_forms=forms)
+    return Done(remarks=(facts.product,), hardware=hardware, details=facts.details)
 
 
-def _stage_vms(action: act.StageVms, hypervisor: Hypervisor, limit_s: float) -> None:
-    """Remove the VMs that an earlier image left behind, and define those on offer."""
+def _stage_vms(action: act.StageVms, hypervisor: Hypervisor, limit_s: float) -> Outcome:
+    """Remove what an earlier image left behind, take over what is handed over, define what is on offer."""
     offered = {offer.number for offer in action.offers}
     for vm in hypervisor.report(timeout_s=limit_s).vms:
-        if vm.number not in offered and vm.power is Power.OFF:
+        if vm.power is Power.OFF and _is_in_the_way(vm, offered):
             hypervisor.remove_vm(vm.number, timeout_s=limit_s)
+    remarks: tuple[str, ...] = ()
+    if isinstance(hypervisor, Adopting):
+        remarks = hypervisor.adopt_vms(offered, timeout_s=limit_s)
     for offer in action.offers:
         hypervisor.define_vm(offer, timeout_s=limit_s)
+    try:
+        details = hypervisor.facts(timeout_s=limit_s).details
+    except DriverError as error:  # what it says of itself is for people: its VMs serve without
+        return Done(remarks=(*remarks, f"what the host is could not be asked: {told(error)}"))
+    return Done(remarks=remarks, details=details)
+
+
+def _is_in_the_way(vm: VmFacts, offered: Collection[int]) -> bool:
+    """Say whether a VM that is off is to go: nobody offers it, or it is staged and has an offer's number.
+
+    The latter is given back, to be taken over under another number; not once something is on it.
+    """
+    if vm.is_staged:
+        return vm.number in offered and vm.instance is None
+    return vm.number not in offered
 
 
 def _remove_vms(hypervisor: Hypervisor, limit_s: float) -> None:
@@ -114,15 +148,16 @@ def _remove_vms(hypervisor: Hypervisor, limit_s: float) -> None:
         hypervisor.remove_vm(vm.number, timeout_s=limit_s)
 
 
-def _prepare(
-    action: act.PrepareGuest, number: int, hypervisor: Hypervisor, tools: Tools, limit_s: float, damage: str
-) -> Outcome:
+def _guest_spec(
+    action: act.PrepareGuest, tools: Tools, verified: Verification | None
+) -> tuple[GuestSpec, str]:
+    """Return what is to run on a VM, and the digest of what it is told; raises Refused."""
     image = action.image
     if image.machine is None:
         raise Refused(f"image {image.ref} has no disks to run")
-    if damage:
+    if verified is not None and verified.damage:
         raise Refused(
-            f"image {image.ref} was found damaged: {damage}",
+            f"image {image.ref} was found damaged: {verified.damage}",
             remedy="put the tier on another version; import or capture this one again as a new version",
         )
     try:
@@ -140,8 +175,7 @@ def _prepare(
         seed=seed.content,
         metadata={"tier": action.slot.tier, "slot": str(action.slot.number), "image": str(image.ref)},
     )
-    remarks = hypervisor.prepare(number, guest, _no_progress, timeout_s=limit_s)
-    return Done(remarks=remarks, digest=seed.digest)
+    return guest, seed.digest
 
 
 def _machine_of(image: Image, machine: Machine) -> Machine:
@@ -162,7 +196,3 @@ def _diagnose(node: Node, fleet: Fleet, tools: Tools, limit_s: float) -> Outcome
     if node.is_virtual and all(vm.number != node.vm_number for vm in report.vms):
         return Failed(f"{host.name} no longer has its VM", final=True)
     return Done()
-
-
-def _no_progress(_done: int, _total: int) -> None:
-    return None

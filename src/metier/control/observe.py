@@ -12,7 +12,7 @@ import structlog
 from metier.control.tools import Tools
 from metier.control.world import Clock
 from metier.domain.effective import address, collectors, is_judged, version_of
-from metier.domain.errors import DriverError, chain
+from metier.domain.errors import DriverError, chain, told
 from metier.domain.fleet import Draft, Fleet
 from metier.domain.ids import NodeId
 from metier.domain.image import CollectorSpec
@@ -213,7 +213,7 @@ def ask(question: Question, fleet: Fleet, tools: Tools, clock: Clock) -> Sight:
             case Probe.CHECKS:
                 return Sight(question, now, checks=_check(fleet, node, tools))
     except DriverError as error:
-        return Sight(question, now, error=chain(error))
+        return Sight(question, now, error=told(error))
     except Exception as error:  # a bug in one driver must not blind the loop to everything else
         log.exception("probe failed", probe=question.probe, node=question.node)
         return Sight(question, now, error=f"internal error: {chain(error)}")
@@ -325,6 +325,7 @@ def _record_vms(fleet: Fleet, node: Node, sight: Sight) -> Observed:
         vms_at=sight.at,
         foreign_running=sight.report.foreign_running,
         strays=sight.report.strays,
+        patch_level=sight.report.patch_level,
         power=seen.power if node.power is not None else Power.ON,
         power_at=seen.power_at if node.power is not None else sight.at,
     )
@@ -386,6 +387,9 @@ def _words(was: Observed, now: Observed) -> str:
         said.append(
             "its VM manager answers" if now.vmm_reachable else f"its VM manager fails: {now.vmm_error}"
         )
+    if was.patch_level and was.patch_level != now.patch_level:
+        level = now.patch_level or "unknown"
+        said.append(f"its VM manager's patch level is {level}; it was {was.patch_level}")
     before = {vm.number: vm.power for vm in was.vms or ()}
     said += [f"VM{vm.number} is {vm.power}" for vm in now.vms or () if before.get(vm.number) is not vm.power]
     after = {vm.number for vm in now.vms or ()}

@@ -7,7 +7,7 @@ how it ended comes back as an outcome.  Actions leave no choice to the executor.
 
 from dataclasses import dataclass
 
-from metier.domain.ids import NodeId, SlotId, TierId
+from metier.domain.ids import ImageRef, NodeId, SlotId, TierId
 from metier.domain.image import Image, OfferedVm
 from metier.domain.lifecycle import Event
 from metier.domain.node import Instance, Place
@@ -194,14 +194,21 @@ class PowerOff(Work):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StageVms(Work):
-    """Make sure that a host offers the VMs of its image and no others; those that exist stay as they are."""
+    """Make sure that a host offers the VMs of its image, those staged there, and no others.
+
+    Those that exist stay as they are.
+
+    Attributes:
+        image: The host image version that says which; None in journals of earlier versions.
+    """
 
     offers: tuple[OfferedVm, ...]
+    image: ImageRef | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RemoveVms(Work):
-    """Remove from a host every VM that Metier made there; others are left alone."""
+    """Remove from a host every VM that Metier made there, and give back those that were handed over."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

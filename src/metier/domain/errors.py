@@ -116,3 +116,9 @@ def chain(error: BaseException) -> str:
         links.append(str(cause) or type(cause).__name__)
         error = cause
     return ": ".join(links)
+
+
+def told(error: BaseException) -> str:
+    """Join the messages of `error` and its causes, and say what to do now."""
+    remedy = error.remedy if isinstance(error, MetierError) else ""
+    return f"{chain(error)}; {remedy}" if remedy else chain(error)

@@ -10,6 +10,7 @@ class StoreRoom:
     Attributes:
         is_shared: Other hosts reach it too.
         is_used: Metier keeps its disks there.
+        state: Why it cannot be used now, in words: `in maintenance mode`; empty where it can.
     """
 
     name: str
@@ -17,6 +18,7 @@ class StoreRoom:
     free_gib: int
     is_shared: bool = False
     is_used: bool = False
+    state: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +40,11 @@ class HostDetails:
     stores: tuple[StoreRoom, ...] = ()
     networks: tuple[str, ...] = ()
     lacks: tuple[str, ...] = ()
+
+    @property
+    def lacks_in_words(self) -> str:
+        """What the account lacks, in a sentence's words; empty if that is nothing."""
+        return f"its account lacks: {'; '.join(self.lacks)}" if self.lacks else ""
 
 
 NO_DETAILS = HostDetails()

@@ -92,6 +92,14 @@ class Instance:
     slot: SlotId
 
 
+@dataclass(frozen=True, slots=True)
+class Baseline:
+    """The patch level of a host's VM manager when an image version was first taken into use there."""
+
+    image: ImageRef
+    patch_level: str
+
+
 NO_IMAGE = ImageRef("", "")
 NO_SLOT = SlotId(TierId(""), 0)
 """Of an instance that was found on a VM and that no slot has."""
@@ -150,6 +158,7 @@ class Node:
         promised: The tier it was harvested for; it goes to no other.
         staged: The host was asked since its last boot to offer its image's VMs.
         staged_at: When that was last done; only a later look shows what came of it.
+        baselines: Of a host, one for each host image version that it was staged for and that still exists.
         started_at: When it was last ordered to start; it is down only if seen off after this.
         stop_by: While stopping: when asking ends and its power is cut.
         asked_at: While stopping: when its OS was last asked to shut down, or its power cut.
@@ -182,6 +191,7 @@ class Node:
     promised: TierId | None = None
     staged: bool = False
     staged_at: datetime | None = None
+    baselines: tuple[Baseline, ...] = ()
     started_at: datetime | None = None
     stop_by: datetime | None = None
     asked_at: datetime | None = None
@@ -202,6 +212,10 @@ class Node:
     def tier(self) -> TierId | None:
         """The tier it is placed in."""
         return self.placement.tier
+
+    def baseline(self, image: ImageRef) -> Baseline | None:
+        """Return what its VM manager was when `image` was first taken into use on it, if that is known."""
+        return next((one for one in self.baselines if one.image == image), None)
 
     @property
     def vm_slot(self) -> str | None:

@@ -99,6 +99,7 @@ class Observed:
         accelerated: The host runs guests with hardware help; None if not probed.
         details: What the host last told about itself when it was inventoried or staged.
         patch_level: Of its VM manager, from the last good answer; empty where it does not say.
+        staging_remarks: What could not be done when it was last staged, and why, one sentence each.
     """
 
     power: Power = Power.UNKNOWN
@@ -121,6 +122,7 @@ class Observed:
     accelerated: bool | None = None
     details: HostDetails = NO_DETAILS
     patch_level: str = ""
+    staging_remarks: tuple[str, ...] = ()
 
     def vm(self, number: int) -> VmFacts | None:
         """Return VM `number` from the host's last answer, or None if it had none."""

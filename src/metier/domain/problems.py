@@ -92,8 +92,24 @@ _ROWS = (
         "vm-moved",
         _CRITICAL,
         "A VM was moved to another host by another tool",
-        "It runs there as the slot that Metier gave it; the slot is filled again once it is down.",
-        "shut it down there, or move it back and switch it off",
+        "It stays on that host, for Metier moves no VM; where it runs as a slot, the slot is filled again"
+        " once it is down.",
+        "move it back with the tool that moved it, or shut it down there and delete it",
+    ),
+    Problem(
+        "host-patched",
+        _WARNING,
+        "A host's VM manager was patched since its image version was taken into use",
+        "The host image says what no longer runs there.  Nothing is done about it, and all goes on as it is.",
+        "capture the host image anew as a new version, and put the host tier on it while it is inactive",
+    ),
+    Problem(
+        "host-lacks-permission",
+        _WARNING,
+        "The account that Metier uses on a host may not do all that it has to",
+        "What the message names will be refused there once it is needed.",
+        "grant it on the host or its manager; that is seen when VMs are next staged there, or by"
+        " `metier node inventory NAME` while the host is in no tier",
     ),
     Problem(
         "power-contradicted",

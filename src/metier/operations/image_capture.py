@@ -7,13 +7,14 @@ from ipaddress import ip_address
 from metier.domain.errors import NoSuchThing, Refusal, WrongUsage
 from metier.domain.evidence import power_seen
 from metier.domain.fleet import Draft, Fleet
-from metier.domain.ids import ImageRef, natural
+from metier.domain.ids import ImageRef, SlotId, natural
 from metier.domain.image import Image, ImageType
 from metier.domain.lifecycle import Lifecycle
 from metier.domain.node import NO_IMAGE, Node
 from metier.domain.observation import Power
 from metier.domain.tier import TierState
 from metier.operations.captures import KIND, capture_at
+from metier.operations.host_words import vm_of
 from metier.operations.image_fit import doubts, needs_of
 from metier.operations.image_settings import ImageOptions, with_settings
 from metier.operations.images import new_ref
@@ -235,24 +236,38 @@ def _obstacles(fleet: Fleet, node: Node) -> Iterator[tuple[str, str]]:
             f"job {job.id} captures {node.name} already, as {job.subject}",
             f"wait for it, or cancel it: `metier job cancel {job.id}`",
         )
+    vm = vm_of(fleet, node)
+    if vm is not None and vm.is_aside:
+        nowhere = f"{node.vm_slot} on host {node.host} has no configuration file in place"
+        yield (
+            f"{nowhere}: it was shut down by Metier, which moved its .vmx aside",
+            f"{_how_to_run(fleet, node)}; then shut the guest OS down from its console, and capture again",
+        )
     if power is Power.ON:
         yield (
             f"node {node.name} is still running",
             "shut its guest OS down from its console, then capture again",
         )
-    if node.instance is None:
-        yield f"there is no instance on node {node.name}: it runs no image", _how_to_run(fleet, node)
-    if node.lifecycle in _STOPPED_BY_METIER:
+    if node.lifecycle in _STOPPED_BY_METIER and _has_an_instance(fleet, node):
         yield (
             f"node {node.name} was shut down by Metier and not by its guest OS",
             f"{_how_to_run(fleet, node)}; then shut the guest OS down from its console, and capture again",
         )
+    if node.instance is None:
+        yield f"there is no instance on node {node.name}: it runs no image", _how_to_run(fleet, node)
     if node.lifecycle not in _HAS_RUN:
         yield f"node {node.name} has not run yet: it is {node.lifecycle}", _how_to_run(fleet, node)
     if node.pending is not None or node.request is not None:
         what = node.pending.action if node.pending is not None else node.request
         yield f"Metier is at work on node {node.name}: {what}", "wait until that is done"
     yield from _out_of_reach(fleet, node, power)
+
+
+def _has_an_instance(fleet: Fleet, node: Node) -> bool:
+    """Say whether an instance is on a node's VM, or was taken off it and waits for its slot to run again."""
+    if node.instance is not None or node.tier is None or node.placement.slot is None:
+        return node.instance is not None
+    return fleet.slot(SlotId(node.tier, node.placement.slot)).instance is not None
 
 
 def _out_of_reach(fleet: Fleet, node: Node, power: Power) -> Iterator[tuple[str, str]]:

@@ -12,6 +12,7 @@ from metier.domain.node import Node, Place
 from metier.domain.status import health, status
 from metier.domain.tier import Fence
 from metier.domain.timing import Activity, measured_s
+from metier.operations.host_words import host_details, vm_details
 from metier.operations.parsing import rfc3339
 from metier.operations.registry import Row
 
@@ -32,9 +33,10 @@ COLUMNS = (
 """What the list of nodes shows."""
 
 
-def node_row(fleet: Fleet, node: Node, waiting: Sequence[str] = ()) -> Row:
-    """Return the row of a node; `waiting` is what the plan says it waits for.
+def node_row(fleet: Fleet, node: Node, waiting: Sequence[str] = (), copying: str = "") -> Row:
+    """Return the row of a node.
 
+    `waiting` is what the plan says it waits for, `copying` what is being copied to it now.
     Lists may have 100,000 of these: what only one node's page shows is in `node_details`.
     """
     place, number = node.placement.tier, node.placement.slot
@@ -64,6 +66,7 @@ def node_row(fleet: Fleet, node: Node, waiting: Sequence[str] = ()) -> Row:
         "request": None if node.request is None else node.request.value,
         "pending": None if node.pending is None else node.pending.action,
         "problem": node.problem or None,
+        "copying": copying or None,
         "generation": node.generation,
     }
 
@@ -94,6 +97,8 @@ def node_details(fleet: Fleet, node: Node, waiting: Sequence[str] = ()) -> Row:
         "foreign_running": None if node.vmm is None else seen.foreign_running,
         "accelerated": seen.accelerated,
         "boot_s": None if node.is_virtual else measured_s(fleet, Activity.POWER_ON, node.name),
+        **host_details(fleet, node),
+        **vm_details(fleet, node),
         "virtual_nodes": [virtual.name for virtual in fleet.virtual_nodes(node.name)],
     }
 
@@ -116,7 +121,8 @@ def reason(node: Node, waiting: Sequence[str], fences: Sequence[Fence]) -> str:
         parts.append(f"an operator ordered {node.request}")
     if fences:
         parts.append("waits for evidence that " + ", ".join(fence.node for fence in fences) + " is down")
-    parts += waiting
+    # What it waits for often ends with the very problem: once is enough.
+    parts += [line.removesuffix(f": {node.problem}") for line in waiting]
     if node.retry is not None and node.retry.reason != node.problem:
         parts.append(f"tried {node.retry.attempts} times: {node.retry.reason}")
     return "; ".join(dict.fromkeys(parts))

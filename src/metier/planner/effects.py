@@ -13,7 +13,8 @@ from metier.domain.errors import Bug
 from metier.domain.evidence import fence_for, is_lost, is_proved_down
 from metier.domain.fleet import Draft
 from metier.domain.hardware import Hardware
-from metier.domain.ids import SlotId, TierId, virtual_node_id
+from metier.domain.host_details import HostDetails
+from metier.domain.ids import ImageRef, SlotId, TierId, virtual_node_id
 from metier.domain.lifecycle import Event, Lifecycle, after
 from metier.domain.node import (
     DISCOVERED,
@@ -21,6 +22,7 @@ from metier.domain.node import (
     FREE,
     NO_IMAGE,
     NO_SLOT,
+    Baseline,
     Instance,
     Node,
     NodeKind,
@@ -71,11 +73,13 @@ class Done:
         remarks: What the driver wants an operator to know.
         hardware: What an inventory found.
         digest: Of what a prepared guest is told.
+        details: What a host told about itself; None from work that does not ask it.
     """
 
     remarks: tuple[str, ...] = ()
     hardware: Hardware | None = None
     digest: str = ""
+    details: HostDetails | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -380,8 +384,10 @@ def _done(draft: Draft, action: act.Work, node: Node, outcome: Done, now: dateti
             assert outcome.hardware is not None
             hardware = replace(outcome.hardware, attributes=outcome.hardware.attributes | node.attributes)
             node = replace(moved(node, Event.INVENTORIED, now), hardware=hardware, problem="")
+            _note_details(draft, node, outcome)
         case act.StageVms():
-            node = replace(node, staged=True, staged_at=now)
+            _note_details(draft, node, outcome, outcome.remarks)
+            node = _first_staged(draft, replace(node, staged=True, staged_at=now), action.image)
         case act.RemoveVms():
             node = replace(node, staged=False)
         case act.PrepareGuest():
@@ -399,6 +405,25 @@ def _done(draft: Draft, action: act.Work, node: Node, outcome: Done, now: dateti
         case _:
             pass
     draft.put_node(node)
+
+
+def _note_details(draft: Draft, host: Node, outcome: Done, remarks: tuple[str, ...] | None = None) -> None:
+    """Record what a host told about itself, and if it was staged what could not be done of that."""
+    was = draft.seen(host.name)
+    details = was.details if outcome.details is None else outcome.details
+    now = replace(was, details=details, staging_remarks=was.staging_remarks if remarks is None else remarks)
+    if now != was:
+        draft.put_observed(host.name, now)
+
+
+def _first_staged(draft: Draft, host: Node, image: ImageRef | None) -> Node:
+    """Return `host` with its patch level as the baseline of `image`, unless that has one there already."""
+    seen = draft.seen(host.name)
+    level = seen.details.patch_level or seen.patch_level
+    if image is None or not level or host.baseline(image) is not None:
+        return host
+    kept = tuple(one for one in host.baselines if one.image in draft.images)
+    return replace(host, baselines=(*kept, Baseline(image, level)))
 
 
 def _diagnosed(node: Node) -> Node:

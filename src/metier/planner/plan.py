@@ -14,6 +14,7 @@ from metier.planner.steps.engagements import end_disengagements
 from metier.planner.steps.failures import handle_failures, report_maintenance, report_storms
 from metier.planner.steps.fences import lift_fences, report_fences
 from metier.planner.steps.harvest import harvest_nodes
+from metier.planner.steps.host_software import report_hosts
 from metier.planner.steps.hosts import admit_nodes, follow_hosts
 from metier.planner.steps.pools import switch_off_idle
 from metier.planner.steps.report import report_tiers
@@ -41,6 +42,7 @@ STEPS = (
     report_shortages,
     report_storms,
     report_maintenance,
+    report_hosts,
     report_tiers,
 )
 """Read top to bottom.  First what was observed, then what is wrong, then what is no longer

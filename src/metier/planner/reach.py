@@ -310,6 +310,8 @@ def _says_the_same(was: Observed, now: Observed) -> bool:
         and (was.vms is now.vms or was.vms == now.vms)
         and (was.checks is now.checks or was.checks == now.checks)
         and (was.power_error, was.vmm_error, was.address) == (now.power_error, now.vmm_error, now.address)
+        and was.patch_level == now.patch_level
+        and (was.details is now.details or was.details == now.details)
     )
 
 

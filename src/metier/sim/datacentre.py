@@ -165,6 +165,13 @@ class DataCentre:
 
     # --- what happens -----------------------------------------------------------
 
+    def stage_vm(self, name: str, vm: str, hardware: Hardware) -> None:
+        """Let a person make a VM on a machine, off, and hand it over: the next staging takes it."""
+        with self.lock:
+            machine = self.machine(name)
+            machine.staged[vm], machine.foreign[vm] = hardware, False
+        self.changed(machine)
+
     def switch(self, name: str, *, on: bool) -> None:
         """Give a machine power or cut it, and its guests' with it; as it is already is fine."""
         with self.lock:
@@ -184,7 +191,7 @@ class DataCentre:
             if vm.is_on:
                 return
             boot_s = self.guest_boot_s.get(vm.metadata.get("image", ""), self.usual_guest_boot_s)
-            vm.is_on, vm.by_hand, vm.off_at = True, by_hand, None
+            vm.is_on, vm.by_hand, vm.off_at, vm.is_aside = True, by_hand, None, False
             vm.ready_at = self.clock.now() + timedelta(seconds=boot_s)
             vm.address = vm.fixed_address or self._lease(machine, vm)
             self.put_on_line(machine, vm)
@@ -210,6 +217,7 @@ class DataCentre:
         """Move a VM to another machine as a person does: it runs on, and is no VM of that host's slots."""
         with self.lock:
             del machine.vms[vm.number]
+            machine.staged.pop(vm.staged_as, None)
             to.strays.append(Stray(machine.name, vm))
         self.changed(machine)
         self.changed(to)

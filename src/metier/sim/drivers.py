@@ -1,12 +1,14 @@
 """The drivers of a simulated data centre: whatever driver a node names, its machine is simulated."""
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Any
 
+from metier.domain.errors import Refused
 from metier.domain.fleet import Changes, Fleet
 from metier.domain.ids import NodeId
 from metier.domain.image import CollectorSpec
-from metier.domain.node import Node
+from metier.domain.node import Endpoint, Node
 from metier.domain.observation import CheckResult
 from metier.drivers.collectors.api import Collector
 from metier.drivers.hypervisor.api import Hypervisor
@@ -56,6 +58,13 @@ class SimDrivers:
     def collector(self, _name: str) -> Collector:
         """Return a collector."""
         return self._collector
+
+    def visiting(self, endpoint: Endpoint) -> AbstractContextManager[Any]:
+        """Refuse: all machines of a simulated data centre are nodes."""
+        raise Refused(
+            f"cannot visit a host with driver {endpoint.driver}: a simulated site reaches nothing real",
+            remedy="ask a controller that serves a real site",
+        )
 
     def notify(self, changed: Callable[[NodeId], None]) -> None:
         """Call `changed` when something happened on a host."""

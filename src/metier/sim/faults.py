@@ -14,9 +14,10 @@ from typing import Protocol
 
 from metier.domain.errors import NoSuchThing, Refusal, WrongUsage
 from metier.domain.ids import NodeId
+from metier.domain.image import OfferedVm
 from metier.drivers.hypervisor.api import Ended
 from metier.sim.datacentre import DataCentre
-from metier.sim.machines import BmcFault, Machine, Vm
+from metier.sim.machines import BmcFault, Machine, Vm, hardware_of
 from metier.sim.matrix import SimMatrix
 from metier.sim.simulation import Simulation
 from metier.store.memory import SaveFault
@@ -232,8 +233,23 @@ def _vmm_works(simulation: Outside, machine: Machine) -> None:
 
 @_fault("N foreign VMs run on MACHINE", "other people started VMs there")
 def _foreign(simulation: Outside, machine: Machine, n: int) -> None:
-    machine.foreign = {f"foreign-{number}": True for number in range(1, n + 1)} if machine.is_on else {}
+    staged = {name: False for name in machine.foreign if name in machine.staged}
+    others = {f"foreign-{number}": True for number in range(1, n + 1)} if machine.is_on else {}
+    machine.foreign = {**staged, **others}
     simulation.datacentre.changed(machine)
+
+
+@_fault("MACHINE is patched to build N", "its VM manager has another patch level from now on; all runs on")
+def _patched(simulation: Outside, machine: Machine, n: int) -> None:
+    machine.patch_level = str(n)
+    simulation.datacentre.changed(machine)
+
+
+@_fault("VM of N MiB is staged on MACHINE", "somebody made a VM there to be handed over; it is off")
+def _staged(simulation: Outside, machine: Machine, n: int) -> None:
+    offer = OfferedVm(1, memory_mib=n, networks=tuple(sorted(machine.hardware.networks)))
+    name = f"staged-{len(machine.staged) + 1}"
+    simulation.datacentre.stage_vm(machine.name, name, hardware_of(offer))
 
 
 # --- power controllers ----------------------------------------------------------------------
@@ -296,7 +312,7 @@ def _guest_deaf(simulation: Outside, place: Machine, vm: Vm) -> None:
 
 @_fault("GUEST is started by hand", "somebody starts the VM with another tool")
 def _started_by_hand(simulation: Outside, place: Machine, vm: Vm) -> None:
-    if place.is_on:
+    if place.is_on and not vm.is_aside:
         simulation.datacentre.start_vm(place, vm, by_hand=True)
 
 
@@ -316,6 +332,7 @@ def _reconfigured(simulation: Outside, place: Machine, vm: Vm, n: int) -> None:
 def _deleted_by_hand(simulation: Outside, place: Machine, vm: Vm) -> None:
     simulation.datacentre.stop_vm(place, vm)
     del place.vms[vm.number]
+    place.staged.pop(vm.staged_as, None)
     simulation.datacentre.changed(place)
 
 

@@ -3,13 +3,15 @@
 # ruff: noqa: ARG002 - a call takes as long as whoever makes it lets it take; no deadline is looked at here
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
 from typing import ClassVar
 
 from metier.domain.errors import Refused, Unavailable
+from metier.domain.host_details import HostDetails
 from metier.domain.ids import NodeId
 from metier.domain.image import OfferedVm
 from metier.domain.personality import Carried, Seed
@@ -27,14 +29,16 @@ from metier.drivers.hypervisor.api import (
 from metier.sim.datacentre import DataCentre
 from metier.sim.machines import Instance, Machine, Store, Vm, hardware_of
 
+PRODUCT = "simulated 1.0"
+
 INSTANCE_BYTES = 1 << 26
 """What every instance here holds."""
 
 
 class SimHypervisor:
-    """One host of a simulated data centre; keeps `Hypervisor`, `Watching`, `Consoles` and `Capturing`."""
+    """One host of a simulated data centre; keeps every protocol but that which copies others' VMs."""
 
-    CAPABILITIES: ClassVar[frozenset[Capability]] = frozenset(Capability)
+    CAPABILITIES: ClassVar[frozenset[Capability]] = frozenset(Capability) - {Capability.FOREIGN_VMS}
 
     def __init__(self, datacentre: DataCentre, node: str) -> None:
         self._datacentre = datacentre
@@ -52,14 +56,15 @@ class SimHypervisor:
                 nics=len(host.hardware.networks),
                 image_forms=frozenset({"vmm-host"}),
             )
-            return HostFacts(hardware, "simulated 1.0", host.accelerated)
+            details = HostDetails(product=PRODUCT, patch_level=host.patch_level)
+            return HostFacts(hardware, PRODUCT, host.accelerated, details)
 
     def report(self, *, timeout_s: float) -> VmReport:
         with self._call("report") as host:
             vms = tuple(vm.facts() for _, vm in sorted(host.vms.items()))
             strays = tuple(stray.facts() for stray in host.strays)
             running = sum(stray.vm.is_on for stray in host.strays)
-            return VmReport(vms, sum(host.foreign.values()) + running, strays)
+            return VmReport(vms, sum(host.foreign.values()) + running, strays, host.patch_level)
 
     def watch(self, changed: Callable[[], None]) -> None:
         with self._datacentre.lock:
@@ -90,8 +95,22 @@ class SimHypervisor:
                 return
             self._require_off(vm, "remove")
             del host.vms[number]
+            if vm.staged_as:
+                host.foreign[vm.staged_as] = False
             if vm.instance is not None and self._holder(host.store, vm.instance) is None:
                 host.store.instances.pop(vm.instance, None)
+
+    def adopt_vms(self, offered: Collection[int], *, timeout_s: float) -> tuple[str, ...]:
+        with self._call("adopt_vms") as host:
+            remarks = []
+            for name, hardware in sorted(host.staged.items()):
+                if host.foreign.get(name):
+                    remarks.append(f"{name} on {self._node} cannot be taken over: it is running")
+                elif name in host.foreign:
+                    number = next(free for free in count(1) if free not in {*offered, *host.vms})
+                    host.vms[number] = Vm(number, hardware, staged_as=name)
+                    del host.foreign[name]
+            return tuple(remarks)
 
     def prepare(
         self, number: int, guest: GuestSpec, progress: Progress, *, timeout_s: float
@@ -106,7 +125,7 @@ class SimHypervisor:
                 _copy_image(host.store, guest.image, progress)
             host.store.instances.setdefault(guest.instance, Instance(guest.image.key))
             vm.instance, vm.seed, vm.fixed_address = guest.instance, guest.seed, address_in(guest.seed)
-            vm.hostname, vm.metadata = guest.hostname, dict(guest.metadata)
+            vm.hostname, vm.metadata, vm.is_aside = guest.hostname, dict(guest.metadata), False
             return guest.image.machine.remarks
 
     def retire(self, number: int, discard: str | None, *, timeout_s: float) -> None:
@@ -117,6 +136,7 @@ class SimHypervisor:
                 self._require_alone(host, vm, discard)
                 host.store.instances.pop(discard, None)
             vm.instance, vm.seed, vm.fixed_address, vm.hostname, vm.metadata = None, None, None, "", {}
+            vm.is_aside = host.puts_aside
 
     # --- power --------------------------------------------------------------
 

@@ -58,9 +58,16 @@ def images_are_whole(simulation: Simulation) -> Iterator[str]:
         yield f"{', '.join(map(str, sorted(matrix.staged)))} is staged, and no job is at work on it"
 
 
+def staged_vms_are_given_back(simulation: Simulation) -> Iterator[str]:
+    """Law 7: a VM that a person staged is never deleted."""
+    for machine in simulation.datacentre.machines.values():
+        yield from (f"{name}, which was staged on {machine.name}, is gone" for name in machine.lost())
+
+
 OF_THE_DATA_CENTRE: tuple[tuple[int, Callable[[Simulation], Iterator[str]]], ...] = (
     (5, identities_live_once),
     (6, images_are_whole),
+    (7, staged_vms_are_given_back),
 )
 
 # --- of a round: what was decided --------------------------------------------------------

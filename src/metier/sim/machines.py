@@ -81,6 +81,9 @@ class Vm:
         fixed_address: The address in its personality; None if it asks DHCP.
         address: The address it has now.
         metadata: What Metier wrote next to its mark.
+        is_aside: Metier shut it down, and its configuration is not where its host looks for it.
+        staged_as: The name by which a person staged it and handed it over; empty for one that Metier made.
+        is_handed_over: The driver's settings still name it.
     """
 
     number: int
@@ -99,6 +102,9 @@ class Vm:
     fixed_address: str | None = None
     address: str | None = None
     metadata: Mapping[str, str] = field(default_factory=dict)
+    is_aside: bool = False
+    staged_as: str = ""
+    is_handed_over: bool = True
 
     @property
     def slot(self) -> SlotId | None:
@@ -124,7 +130,13 @@ class Vm:
         """Return what its host reports of it; of addresses only what DHCP gave."""
         leased = self.address if self.fixed_address is None else None
         return VmFacts(
-            self.number, Power.ON if self.is_on else Power.OFF, self.hardware, self.instance, leased
+            self.number,
+            Power.ON if self.is_on else Power.OFF,
+            self.hardware,
+            self.instance,
+            leased,
+            is_aside=self.is_aside,
+            is_staged=bool(self.staged_as) and self.is_handed_over,
         )
 
 
@@ -179,6 +191,10 @@ class Machine:
         reachable: False while the network to it and its guests is broken.
         delay_s: How much longer than usual each call to its VM manager takes.
         foreign: VMs that others made, by name, and whether each is running.
+        staged: Of those, which a person made to be handed over, by name, with what each has; also while
+            Metier has them.
+        patch_level: Of its VM manager.
+        puts_aside: A VM that Metier shut down is unregistered, and its configuration moved aside.
         strays: VMs that Metier made on another host and a person moved here.
         faults: What the next calls of a verb (`start`, `on`, …) meet, first to last.
         watchers: Called after each change of a VM's power.
@@ -203,6 +219,9 @@ class Machine:
     accelerated: bool = True
     bmc: Bmc = field(default_factory=Bmc)
     foreign: dict[str, bool] = field(default_factory=dict)
+    staged: dict[str, Hardware] = field(default_factory=dict)
+    patch_level: str = "100"
+    puts_aside: bool = False
     vms: dict[int, Vm] = field(default_factory=dict)
     strays: list[Stray] = field(default_factory=list)
     faults: dict[str, list[CallFault]] = field(default_factory=dict)
@@ -251,6 +270,11 @@ class Machine:
         yield
         if fault is CallFault.LOST_ANSWER:
             raise _error_of(fault, what)
+
+    def lost(self) -> list[str]:
+        """Return the staged VMs that are neither others' any more, nor in Metier's hands."""
+        taken = {vm.staged_as for vm in self.vms.values()}
+        return [name for name in self.staged if name not in self.foreign and name not in taken]
 
     def is_steady(self) -> bool:
         """Say whether it answers the same question the same way and as fast, until something changes."""

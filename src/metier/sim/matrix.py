@@ -1,7 +1,8 @@
 """An image matrix without bytes: it believes every archive, takes room for it, and can be killed."""
 
 import io
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO
@@ -10,6 +11,7 @@ from metier.domain.errors import NoSpace, Refusal
 from metier.domain.hardware import Requirements
 from metier.domain.ids import ImageRef
 from metier.domain.image import Disk, Image, Machine
+from metier.drivers.formats.api import BlockReader
 from metier.matrix.api import (
     CaptureOrder,
     Fetch,
@@ -162,6 +164,21 @@ class NoDisk:
     def open(self) -> BinaryIO:
         """Return nothing, to be read."""
         return io.BytesIO()
+
+    def reader(self) -> AbstractContextManager[BlockReader]:
+        """Return a disk of no size."""
+        return nullcontext(_Nothing())
+
+
+@dataclass(frozen=True, slots=True)
+class _Nothing:
+    """What is in such a disk."""
+
+    name: str = "no disk"
+    capacity_bytes: int = 0
+
+    def blocks(self, _start: int, _stop: int) -> Iterator[tuple[int, bytes]]:
+        return iter(())
 
 
 def imported(order: ImportOrder) -> Image:

@@ -5,6 +5,7 @@ a VM that went off though nobody stopped it, a host that stopped answering.  Wha
 observations tell of one cause is that one cause, at the time of the first.
 """
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -35,6 +36,7 @@ _STOPS = frozenset(("ShutdownGuest", "StopGuest"))
 _STAGES = frozenset(("StageVms", "RemoveVms"))
 
 
+_BUILD = re.compile(r"\d{1,9}", re.ASCII)
 _LONG_AGO = datetime.min.replace(tzinfo=UTC)
 
 
@@ -167,6 +169,9 @@ class _Reading:
             if state.told != "PowerOn":
                 self._add(entry, f"{name} is switched on by hand")
             state.broken.discard("off")
+        level = data.get("patch_level")
+        if isinstance(level, str) and _BUILD.fullmatch(level):
+            self._add(entry, f"{name} is patched to build {level}")
         foreign = data.get("foreign_running")
         if type(foreign) is int and 0 <= foreign < 10_000:
             self._add(entry, f"{foreign} foreign VMs run on {name}")

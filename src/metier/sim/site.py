@@ -46,9 +46,14 @@ def put_up(datacentre: DataCentre, fleet: Fleet, node: Node) -> Machine:
     machine.hardware = _with_networks(fleet, node, hardware)
     for number in range(seen.foreign_running):
         machine.foreign[f"foreign-{number + 1}"] = True
+    if seen.vms is not None:
+        machine.patch_level = seen.patch_level
+        machine.puts_aside = any(facts.is_aside for facts in seen.vms)
     for facts in seen.vms or ():
         vm = _vm(fleet, node, facts, datacentre.clock.now())
         machine.vms[vm.number] = vm
+        if vm.staged_as:
+            machine.staged[vm.staged_as] = vm.hardware
         _put_instance(machine, vm, fleet)
         if vm.is_on:
             vm.address = vm.fixed_address or facts.address
@@ -76,7 +81,8 @@ def _with_networks(fleet: Fleet, node: Node, hardware: Hardware) -> Hardware:
 
 def _vm(fleet: Fleet, host: Node, facts: VmFacts, now: datetime) -> Vm:
     hardware = facts.hardware or Hardware(memory_mib=0, image_forms=GUEST_FORMS)
-    vm = Vm(facts.number, hardware, facts.power is Power.ON, facts.instance)
+    vm = Vm(facts.number, hardware, facts.power is Power.ON, facts.instance, is_aside=facts.is_aside)
+    vm.staged_as = f"staged-{facts.number}" if facts.is_staged else ""
     name = fleet.vms_of.get(host.name, {}).get(facts.number)
     node = None if name is None else fleet.nodes[name]
     if node is None:

@@ -1,6 +1,7 @@
 """Actions become driver calls, and every error becomes an outcome."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -9,13 +10,15 @@ from metier.control.execute import execute
 from metier.control.observe import Probe, Question, ask
 from metier.domain import actions as act
 from metier.domain.fleet import Fleet
-from metier.domain.ids import NodeId, SlotId, TierId
+from metier.domain.host_details import HostDetails
+from metier.domain.ids import ImageRef, NodeId, SlotId, TierId
 from metier.domain.image import OfferedVm
 from metier.domain.observation import Power
+from metier.drivers.hypervisor.api import Progress
 from metier.planner.effects import DEADLINES_S, Done, Failed
 from metier.sim.clock import VirtualClock
 from metier.sim.machines import CallFault, Machine
-from tests.builders import NOW, a_fleet, a_host, a_tier, a_virtual_node, an_image, an_instance
+from tests.builders import NOW, VM_HARDWARE, a_fleet, a_host, a_tier, a_virtual_node, an_image, an_instance
 from tests.unit.control.site import NotedDrivers, a_datacentre, tools_of
 from tests.unit.planner.stories import CHECKED
 
@@ -131,6 +134,91 @@ def test_removing_vms_stops_those_that_run_and_leaves_those_of_others(bench: Ben
     assert bench.do(ALL[4]) == Done()
     assert bench.host.vms == {}
     assert bench.host.foreign == {"theirs": True}
+
+
+# --- staging -----------------------------------------------------------------------
+
+
+def stage(bench: Bench, *numbers: int) -> Done:
+    offers = tuple(OfferedVm(number, memory_mib=512) for number in numbers)
+    outcome = bench.do(act.StageVms(node=HOST, offers=offers, **WHY))
+    assert isinstance(outcome, Done)
+    return outcome
+
+
+def test_staging_says_what_the_host_is(bench: Bench) -> None:
+    bench.host.patch_level = "200"
+    for outcome in (stage(bench, 1), bench.do(ALL[0])):
+        assert isinstance(outcome, Done)
+        assert outcome.details == HostDetails(product="simulated 1.0", patch_level="200")
+
+
+def test_a_host_that_does_not_say_what_it_is_serves_all_the_same(bench: Bench) -> None:
+    bench.datacentre.plant("host-1", "facts", CallFault.REFUSED)
+    outcome = stage(bench, 1, 2)
+    assert outcome.details is None
+    assert outcome.remarks[0].startswith("what the host is could not be asked: cannot facts on host-1")
+    assert sorted(bench.host.vms) == [1, 2]
+
+
+def test_staged_vms_are_taken_over_beside_the_offered_ones_and_stay(bench: Bench) -> None:
+    for name in ("db", "shop"):
+        bench.datacentre.stage_vm("host-1", name, VM_HARDWARE)
+    bench.host.foreign["shop"] = True
+    for _ in range(2):
+        assert stage(bench, 1, 3).remarks == ("shop on host-1 cannot be taken over: it is running",)
+        staged = {number: vm.staged_as for number, vm in bench.host.vms.items()}
+        assert staged == {1: "", 2: "db", 3: ""}
+
+
+def test_a_host_image_may_offer_nothing(bench: Bench) -> None:
+    bench.datacentre.stage_vm("host-1", "db", VM_HARDWARE)
+    stage(bench)
+    stage(bench)
+    assert [vm.staged_as for vm in bench.host.vms.values()] == ["db"]
+
+
+def test_what_the_settings_no_longer_hand_over_is_given_back(bench: Bench) -> None:
+    bench.datacentre.stage_vm("host-1", "db", VM_HARDWARE)
+    stage(bench)
+    (vm,) = bench.host.vms.values()
+    vm.is_handed_over = False
+    hardware = bench.host.staged.pop("db")
+    stage(bench)
+    assert (bench.host.vms, bench.host.foreign) == ({}, {"db": False})
+    bench.host.staged["db"] = hardware
+    assert bench.host.lost() == []
+
+
+@pytest.mark.parametrize(("instance", "numbers"), [(None, {"db": 2, "": 1}), ("web-1-1", {"db": 1})])
+def test_a_staged_vm_makes_room_for_an_offer_of_its_number_unless_something_is_on_it(
+    bench: Bench, instance: str | None, numbers: dict[str, int]
+) -> None:
+    bench.datacentre.stage_vm("host-1", "db", VM_HARDWARE)
+    stage(bench)
+    bench.host.vms[1].instance = instance
+    stage(bench, 1)
+    assert {vm.staged_as: number for number, vm in bench.host.vms.items()} == numbers
+
+
+def test_removing_vms_gives_staged_ones_back(bench: Bench) -> None:
+    bench.datacentre.stage_vm("host-1", "db", VM_HARDWARE)
+    stage(bench, 1)
+    bench.datacentre.start_vm(bench.host, bench.host.vms[2])
+    assert bench.do(ALL[4]) == Done()
+    assert (bench.host.vms, bench.host.foreign) == ({}, {"db": False})
+
+
+def test_a_copy_to_a_host_is_followed_while_it_lasts(bench: Bench) -> None:
+    seen: list[tuple[str, str, str, int]] = []
+
+    @contextmanager
+    def tracking(node: NodeId, host: NodeId, image: ImageRef) -> Iterator[Progress]:
+        yield lambda done, _total: seen.append((node, host, str(image), done))
+        seen.append(("", "", "ended", 0))
+
+    execute(PREPARE, FLEET, bench.tools, tracking)
+    assert seen == [("host-1/VM1", "host-1", "web@1", 1 << 20), ("", "", "ended", 0)]
 
 
 def test_a_retired_guest_keeps_its_instance_unless_it_is_to_be_discarded(bench: Bench) -> None:

@@ -7,8 +7,10 @@ from typing import Any
 
 from metier.domain.fleet import Fleet
 from metier.domain.forecast import Forecast
+from metier.domain.ids import NodeId
 from metier.domain.personality import Carried
 from metier.domain.plan import Plan, Waiting
+from metier.domain.transfer import Transfer
 from metier.operations import load_operations
 from metier.operations.registry import OPERATIONS, Caller, Operation, Outcome, Row, View, operation
 from tests.builders import NOW
@@ -36,6 +38,7 @@ class FakeServices:
     events: list[Row] = field(default_factory=list)
     asked: list[dict[str, Any]] = field(default_factory=list)
     foreseen: Forecast = field(default_factory=Forecast)
+    copies: Sequence[Transfer] = ()
 
     def journal(self, *, after: int, limit: int, subject: str | None, newest: bool) -> Sequence[Row]:
         self.asked.append({"after": after, "limit": limit, "subject": subject, "newest": newest})
@@ -53,6 +56,17 @@ class FakeServices:
 
     def texts(self, every: Sequence[Carried]) -> Sequence[Mapping[str, str]]:
         return [{**carried.personality.texts, "meta": carried.hostname} for carried in every]
+
+    def transfers(self) -> Mapping[NodeId, Transfer]:
+        return {one.node: one for one in self.copies}
+
+    def drivers(self) -> Sequence[Row]:
+        setting = {"name": "url", "is_required": True, "is_secret": False, "about": "Where.", "default": None}
+        row = {"is_ready": True, "problem": None, "capabilities": ["watching"], "settings": [setting]}
+        return [{"name": "libvirt", "family": "hypervisor", **row}, {"name": "odd", "family": "power", **row}]
+
+    def certificate(self, url: str) -> Row:
+        return {"url": url, "thumbprint": "AA:BB", "is_vouched_for": False}
 
     def export_site(self, fleet: Fleet, now: datetime, *, journal: int) -> Row:
         return {"exported": f"{now:%H:%M}", "records": len(fleet.nodes), "journal": journal}

@@ -184,6 +184,28 @@ def test_what_cannot_be_captured_is_refused_with_the_way_out(
     assert remedy in caught.value.remedy
 
 
+def test_s27_a_vm_whose_configuration_was_moved_aside_is_refused_with_the_way_back() -> None:
+    """S26, S27: the manual's "it moves the .vmx file, so the capture fails"."""
+    aside = Observed(vms=(vm_facts(1, Power.OFF, is_aside=True),), vms_at=NOW, vmm_reachable=True)
+    node = shut_down(lifecycle=Lifecycle.IDLE, instance=None)
+    fleet = a_fleet(
+        *(IMAGE, a_host_tier(state=TierState.ACTIVE), a_tier("web", state=TierState.ACTIVE)),
+        *(a_host(), node),
+        observed={"host-1": aside},
+    )
+    with pytest.raises(Refusal) as caught:
+        capture(fleet)
+    assert str(caught.value) == (
+        "cannot capture image web@2: VM1 on host host-1 has no configuration file in place: it was shut down"
+        " by Metier, which moved its .vmx aside"
+    )
+    assert caught.value.remedy == (
+        "start it: `metier node power-on host-1/VM1 --wait`; then shut the guest OS down from its console,"
+        " and capture again"
+    )
+    assert fleet.jobs == {}
+
+
 def test_what_ran_and_failed_may_be_captured() -> None:
     node = shut_down(lifecycle=Lifecycle.FAILED, problem="it is off without having been told to")
     assert capture(a_site(node))[0].jobs

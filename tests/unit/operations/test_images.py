@@ -83,7 +83,8 @@ def test_a_host_image_describes_its_vms_one_by_one() -> None:
     [
         ({}, "must say which VMs each host offers"),
         ({"vms": 3}, "must say which VMs each host offers"),
-        ({"vms": 0, "vm_memory": 256}, "the number of VMs cannot be 0"),
+        ({"vms": 0, "vm_memory": 256}, "--vms 0 offers no VM that could have anything"),
+        ({"vms": -1, "vm_memory": 256}, "the number of VMs cannot be -1"),
         ({"vms": 1001, "vm_memory": 256}, "the number of VMs cannot be 1001"),
         ({"vms": 1, "vm_memory": 0}, "memory of a VM in MiB cannot be 0"),
         ({"vms": 1, "vm_memory": 256, "vm_cpus": 0}, "CPUs of a VM cannot be 0"),
@@ -101,6 +102,13 @@ def test_a_host_image_describes_its_vms_one_by_one() -> None:
 def test_a_host_image_that_makes_no_sense_is_refused(given: dict[str, Any], message: str) -> None:
     with pytest.raises(WrongUsage, match=message):
         change(a_fleet(), "image", "create", **({"name": "vmm"} | given))
+
+
+def test_a_host_image_may_leave_all_vms_to_those_that_were_staged() -> None:
+    fleet, outcome = change(a_fleet(), "image", "create", name="esx", vms=0)
+    image = fleet.images[ImageRef("esx", "1")]
+    assert (image.offers, image.requirements) == ((), Requirements())
+    assert outcome.warnings == ("hosts with image esx@1 have no VMs but those that were staged on them",)
 
 
 def test_a_version_never_changes_and_the_next_number_is_named() -> None:

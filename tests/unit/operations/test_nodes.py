@@ -165,7 +165,7 @@ def test_removing_a_node_that_keeps_data_needs_acceptance() -> None:
 
 
 def test_settings_are_shown_without_their_secrets() -> None:
-    vmm = Endpoint("libvirt", {"url": "qemu+ssh://root:sesame@h/system", "password": "sesame"})
+    vmm = Endpoint("libvirt", {"url": "qemu+ssh://root:sesame@h/system", "password": "sealed:sesame"})
     row = ask(a_fleet(a_host(vmm=vmm), a_host_tier(), a_host_image()), "node", "show", name="host-1")
     assert "sesame" not in str(row)
-    assert row["vmm_settings"] == {"password": "(hidden)", "url": "qemu+ssh://(hidden)@h/system"}
+    assert row["vmm_settings"] == {"password": "…", "url": "qemu+ssh://…@h/system"}

@@ -75,6 +75,7 @@ def test_a_read_answers_json_with_its_columns(found: Operation) -> None:
     )
     names = {
         "node": "host-1/VM1",
+        "driver": "libvirt",
         "tier": "web",
         "image": "web@1",
         "pool": "free",
@@ -87,6 +88,8 @@ def test_a_read_answers_json_with_its_columns(found: Operation) -> None:
         for argument in found.arguments
         if argument.positional and argument.required
     }
+    if found.key == "node certificate":
+        given = {"url": "https://esx-1/sdk"}
     columns = ("id", "at", "kind", "subject", "message", "by")
     view = a_view(fleet, services=FakeServices([dict.fromkeys(columns, "web") | {"id": 1}]))
     answer = found.read(view, found.arguments_type(**given))
@@ -100,7 +103,8 @@ def test_a_read_answers_json_with_its_columns(found: Operation) -> None:
 def test_the_contract_s_verbs_are_there() -> None:
     verbs = {
         "node": "list show add remove engage disengage power-on power-off power-cycle shutdown move reserve "
-        "release inventory explain console edit attest-off",
+        "release inventory explain console edit attest-off certificate",
+        "driver": "list show",
         "pool": "list show set",
         "tier": "list show create edit delete allocate deallocate activate deactivate update personalize "
         "personality explain pause resume rollback",

@@ -228,7 +228,11 @@ def _retire(work: Work, node: Node) -> None:
     spent = node.instance
     is_kept = spent is None or spent.image == NO_IMAGE or _is_needed(work, spent)
     discard = None if is_kept else spent
-    why = "it is seen off and fills no slot" if node.tier is None else "its instance is outdated"
+    why = "its instance is outdated"
+    if node.tier is None:
+        why = "it is seen off and fills no slot"
+    elif node.request is not None:
+        why = "it is seen off, as ordered"
     act_on(work, RetireGuest, node, why, "R-RELEASE-2", discard=discard)
 
 

@@ -94,7 +94,8 @@ def _running_host(work: Work, node: Node) -> None:
     if image is None or not node.engaged or node.request is not None:
         return
     if not node.staged:
-        act_on(work, StageVms, node, "its VM manager runs", "R-HOST-1", offers=image.offers)
+        why = "its VM manager runs"
+        act_on(work, StageVms, node, why, "R-HOST-1", offers=image.offers, image=image.ref)
         return
     seen = work.fleet.seen(node.name)
     staged_at = node.staged_at or node.since
@@ -104,7 +105,7 @@ def _running_host(work: Work, node: Node) -> None:
     is_fenced = any(virtual_node_id(node.name, number) in work.fleet.fenced_by for number in missing)
     if is_fresh and missing and not is_fenced:
         why = "it no longer offers all VMs of its image"
-        act_on(work, StageVms, node, why, "R-DRIFT-1", offers=image.offers)
+        act_on(work, StageVms, node, why, "R-DRIFT-1", offers=image.offers, image=image.ref)
 
 
 def _stopping_host(work: Work, node: Node) -> None:

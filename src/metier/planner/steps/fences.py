@@ -56,7 +56,10 @@ def _report_moved(work: Work, tier: Tier, fence: Fence) -> None:
         return
     found, _ = whereabouts(work.fleet, fence)
     if found is not None:
-        message = f"{fence.node} runs on {found}, moved there by another tool"
+        message = (
+            f"{fence.node} runs on {found}, moved there by another tool: move it back to {fence.host} with"
+            f" that tool and switch it off, or shut it down on {found}"
+        )
         work.find("vm-moved", about_tier(tier), message)
 
 

@@ -38,8 +38,12 @@ def was_brought_down(work: Work, host: Node) -> bool:
 
 
 def has_spent_instance(work: Work, node: Node) -> bool:
-    """Say whether a VM must be cleaned once it is off: its node left its slot, or the image changed."""
-    if node.tier is None:
+    """Say whether a VM must be cleaned once it is off.
+
+    It is when its node left its slot, or the image changed, and also when an operator had Metier
+    shut it down: what is to be captured has been shut down from inside (the manual's moved `.vmx`).
+    """
+    if node.tier is None or (node.request in (Request.SHUTDOWN, Request.POWER_OFF) and node.instance):
         return True
     number = node.placement.slot
     assert number is not None
