@@ -16,12 +16,14 @@ from metier.domain.errors import Refused, Unavailable
 from metier.domain.image import OfferedVm
 from metier.domain.observation import Power, VmFacts
 from metier.drivers.hypervisor.api import (
+    Adopting,
     Capability,
     Capturing,
     Consoles,
     GuestSpec,
     Hypervisor,
     ImageSource,
+    Sourcing,
     Watching,
 )
 
@@ -134,6 +136,8 @@ class HypervisorSuite:
         assert isinstance(driver, Watching) == (Capability.WATCH in driver.CAPABILITIES)
         assert isinstance(driver, Consoles) == (Capability.CONSOLE in driver.CAPABILITIES)
         assert isinstance(driver, Capturing) == (Capability.CAPTURE in driver.CAPABILITIES)
+        assert isinstance(driver, Adopting) == (Capability.STAGED_VMS in driver.CAPABILITIES)
+        assert isinstance(driver, Sourcing) == (Capability.FOREIGN_VMS in driver.CAPABILITIES)
 
     # --- a VM's life --------------------------------------------------------
 
@@ -181,6 +185,21 @@ class HypervisorSuite:
         driver.shutdown(1, timeout_s=TIMEOUT_S)  # whether it obeys is the guest's affair
         driver.stop(1, timeout_s=TIMEOUT_S)
         assert self.vm(driver).power is Power.OFF
+
+    def test_a_retired_vm_is_reported_as_it_was_and_starts_again(
+        self, testbed: HostTestbed, driver: Hypervisor
+    ) -> None:
+        """S26: wherever its host keeps its configuration then, its slot has it still."""
+        guest = self.prepared(testbed, driver)
+        before = self.vm(driver)
+        driver.retire(1, guest.instance, timeout_s=TIMEOUT_S)
+        driver.define_vm(OFFER, timeout_s=TIMEOUT_S)
+        retired = self.vm(testbed.open())
+        assert retired == replace(before, instance=None, is_aside=retired.is_aside)
+        self.prepared(testbed, driver)
+        driver.start(1, timeout_s=TIMEOUT_S)
+        started = self.vm(driver)
+        assert (started.power, started.is_aside, started.macs) == (Power.ON, False, before.macs)
 
     def test_a_vm_that_ends_by_itself_is_reported_off_and_starts_again(
         self, testbed: HostTestbed, driver: Hypervisor

@@ -3,11 +3,14 @@
 import hashlib
 import itertools
 import subprocess
+from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
 from metier.domain.image import Disk, Machine, OfferedVm
+from metier.drivers.formats.api import BlockReader, Part
+from metier.drivers.formats.qcow2.reader import Qcow2Disk
 from metier.drivers.hypervisor.api import Hypervisor, ImageSource
 from metier.drivers.hypervisor.libvirt import Libvirt
 from metier.lab.datacentre import LabDatacentre
@@ -38,6 +41,9 @@ class FileContent:
 
     def open(self) -> BinaryIO:
         return self.path.open("rb")
+
+    def reader(self) -> AbstractContextManager[BlockReader]:
+        return closing(Qcow2Disk(Part.whole(self.path).open(), self.path.name))
 
 
 def make_image(folder: Path, key: str, machine: Machine | None = None) -> ImageSource:

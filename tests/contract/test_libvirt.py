@@ -5,7 +5,7 @@ import signal
 import subprocess
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO
@@ -15,6 +15,7 @@ import pytest
 from metier.domain.errors import OutcomeUnknown, Refused, Unavailable, chain
 from metier.domain.image import Disk, Machine
 from metier.domain.observation import Power
+from metier.drivers.formats.api import BlockReader
 from metier.drivers.hypervisor.api import Ended, GuestSpec, ImageSource
 from metier.drivers.hypervisor.libvirt import Libvirt
 from metier.drivers.hypervisor.libvirt.acceleration import firmware_runs
@@ -84,11 +85,23 @@ class Unreadable:
     def open(self) -> BinaryIO:
         raise FileNotFoundError(2, "No such file or directory")
 
+    def reader(self) -> AbstractContextManager[BlockReader]:
+        raise FileNotFoundError(2, "No such file or directory")
+
 
 def with_machine(image: ImageSource, bus: str, controller: str = "", **machine: object) -> ImageSource:
     disks = tuple(replace(disk, bus=bus, controller=controller) for disk in image.machine.disks * 2)
     machine_of_two = Machine(disks, **machine)  # type: ignore[arg-type] # names and values are the test's
     return replace(image, machine=machine_of_two, disks=image.disks * 2)
+
+
+def test_a_host_tells_its_store_and_what_drives_it(testbed: LibvirtTestbed, driver: Libvirt) -> None:
+    facts = driver.facts(timeout_s=TIMEOUT_S)
+    (room,) = facts.details.stores
+    assert (room.name, room.is_used, room.is_shared) == (str(testbed.store), True, False)
+    assert 0 < room.free_gib == facts.hardware.disk_gib <= room.capacity_gib
+    assert facts.details.product == facts.product
+    assert driver.report(timeout_s=TIMEOUT_S).patch_level == facts.details.patch_level == ""
 
 
 # --- the machine that an image expects --------------------------------------------------------------

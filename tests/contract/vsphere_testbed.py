@@ -8,6 +8,7 @@ import os
 import shutil
 import ssl
 import subprocess
+import tempfile
 import threading
 import urllib.request
 from collections.abc import Iterator
@@ -148,6 +149,14 @@ def running(folder: Path, *options: str) -> Iterator[Counterpart]:
             process.wait(TIMEOUT_S)
 
 
+@functools.cache
+def _empty_disk() -> bytes:
+    """Return the file of an image's disk, made once: a program for each test takes long."""
+    with tempfile.TemporaryDirectory() as folder:
+        make_image(Path(folder), "image")
+        return (Path(folder) / "image/disk-0.qcow2").read_bytes()
+
+
 class VsphereTestbed:
     """One host node on a server of its own."""
 
@@ -178,6 +187,10 @@ class VsphereTestbed:
         return driver
 
     def image(self, key: str) -> ImageSource:
+        file = self._folder / key / "disk-0.qcow2"
+        file.parent.mkdir(exist_ok=True)
+        if not file.exists():
+            file.write_bytes(_empty_disk())
         return make_image(self._folder, key)
 
     def add_foreign(self, name: str, *, running: bool) -> None:

@@ -15,7 +15,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "domain": (),
     "planner": ("domain",),
     "operations": ("domain",),
-    "drivers": ("domain", "drivers.*.api", "drivers.settings"),
+    "drivers": ("domain", "drivers.*.api", "drivers.settings", "drivers.certificate"),
     "store": ("domain",),
     "matrix": ("domain", "drivers.formats"),
     # Of the operations the loop needs only what an order and an answer are.
@@ -29,7 +29,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     ),
     "lab": ("domain", "operations", "cli"),
     # What somebody else's VMs need; it reads lists and asks vSphere, and knows nothing of a controller.
-    "estate": ("domain", "drivers.formats"),
+    "estate": ("domain", "drivers.formats", "drivers.certificate"),
     "app": ("*",),
     "__main__": ("cli",),
 }
@@ -38,6 +38,11 @@ ALLOWED: dict[str, tuple[str, ...]] = {
 # `demo` start these without every other command paying for them.
 ALLOWED_WITHIN_A_FUNCTION: dict[str, tuple[str, ...]] = {
     "cli": ("app", "estate", "lab", "sim"),
+}
+
+# What the drivers of one family share besides its `api`.
+SHARED_BY_A_FAMILY: dict[str, tuple[str, ...]] = {
+    "hypervisor": tuple(f"drivers.hypervisor.{name}" for name in ("attempt", "local_file", "names")),
 }
 
 # The folders without I/O, clock or chance: nothing from outside the standard library, and not these.
@@ -83,8 +88,8 @@ def matches(name: str, patterns: tuple[str, ...]) -> bool:
 def may_import(importer: str, imported: str, *, within_function: bool) -> bool:
     """Tell whether module `importer` may import `imported`; both are named from below the package."""
     layer = importer.split(".")[0]
-    if importer == "drivers.book" and imported.startswith("drivers.registry."):
-        return True  # it opens drivers, and only the registry knows how they are found
+    if importer in ("drivers.book", "drivers.guide") and imported.startswith("drivers.registry."):
+        return True  # they open drivers or tell of all, and only the registry knows how they are found
     if importer == "planner.check" and imported.startswith("planner."):
         return False  # it judges plans, so it shares no code with what makes them
     if matches(imported, (*own_folders(importer), *ALLOWED[layer])):
@@ -93,13 +98,13 @@ def may_import(importer: str, imported: str, *, within_function: bool) -> bool:
 
 
 def own_folders(importer: str) -> tuple[str, ...]:
-    """Return what a module may import as its own: its layer, but of the drivers just the one driver."""
+    """Return what a module may import as its own: its layer, but of drivers one and what is shared."""
     parts = importer.split(".")
     if parts[0] != "drivers":
         return (parts[0],)
     if parts[1:2] == ["formats"]:
         return ("drivers.formats",)  # readers of one archive or disk are made of one another
-    return (".".join(parts[:3]),) if len(parts) > 2 else ()
+    return (".".join(parts[:3]), *SHARED_BY_A_FAMILY.get(parts[1], ())) if len(parts) > 2 else ()
 
 
 def layer_findings(source: Source) -> list[Finding]:
@@ -200,6 +205,13 @@ def test_siblings_among_the_drivers_do_not_import_each_other() -> None:
     assert not findings_in("drivers/power/ipmi.py", "from metier.drivers.settings import setting")
     assert not findings_in("drivers/registry.py", "from metier.drivers.power.api import Power")
     assert findings_in("drivers/registry.py", "from metier.drivers.power.command import CommandPower")
+
+
+def test_drivers_of_one_family_may_have_modules_in_common() -> None:
+    shared = "from metier.drivers.hypervisor import attempt"
+    assert not findings_in("drivers/hypervisor/libvirt/vms.py", shared)
+    assert findings_in("drivers/power/ipmi.py", shared)
+    assert findings_in("drivers/hypervisor/attempt.py", "from metier.drivers.hypervisor.libvirt import vms")
 
 
 def test_only_a_function_of_the_command_line_may_start_the_application() -> None:

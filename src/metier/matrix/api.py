@@ -1,6 +1,7 @@
 """What the rest of Metier asks of the image matrix."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import BinaryIO, Protocol
 from metier.domain.hardware import Requirements
 from metier.domain.ids import ImageRef
 from metier.domain.image import CollectorSpec, Image, ImageType
+from metier.drivers.formats.api import BlockReader
 
 Report = Callable[[str, int, int | None], None]
 """Called with the step in words, bytes done in it, and bytes in all or None."""
@@ -55,13 +57,48 @@ class Hints:
 
 
 @dataclass(frozen=True, slots=True)
+class SeenVm:
+    """A VM of somebody else's, as it was found.
+
+    Attributes:
+        vmx: Its configuration, as `.vmx` text that names its disks `disk0.vmdk`, `disk1.vmdk`, …; any
+            change of the VM changes it.
+        capacities: What the guest sees of each disk, in bytes.
+        obstacles: Why it cannot be copied, one sentence each.
+    """
+
+    vmx: str
+    capacities: tuple[int, ...]
+    obstacles: tuple[str, ...] = ()
+
+
+class SourceVm(Protocol):
+    """A VM on a host of somebody else's; its calls raise DriverError, Unavailable if another try may help."""
+
+    @property
+    def words(self) -> str:
+        """Return what messages and the image call it: `VM app of https://esx-1/sdk`."""
+
+    def look(self) -> SeenVm:
+        """Look at it; nothing is changed."""
+
+    def fetch(self, number: int, into: Path, told: Callable[[int, int], None]) -> None:
+        """Copy a disk, as the guest sees it, into a sparse file, going on from what is there.
+
+        `told` gets bytes there and bytes in all; what it raises comes through.
+        """
+
+
+@dataclass(frozen=True, slots=True)
 class ImportOrder:
     """What is to be taken in.
 
     Attributes:
-        location: Absolute path of a file or folder of the controller, or an http(s) URL.
+        location: Absolute path of a file or folder of the controller, or an http(s) URL; of a `vm`, where
+            it is, in words.
         sha256: What the file must have, in hex; empty if nobody said.
         vmware_only: By `ccimport -r`: a VMware VM or nothing (R-IMAGE-4).
+        vm: Taken from its host, instead of a file.
     """
 
     ref: ImageRef
@@ -71,10 +108,24 @@ class ImportOrder:
     hints: Hints = Hints()
     sha256: str = ""
     vmware_only: bool = False
+    vm: SourceVm | None = None
 
 
-Fetch = Callable[[Path, Callable[[int], None]], Sequence[Path]]
-"""Copies a VM's disks into an empty folder, asking for room before it writes, and returns the files."""
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """The disks of a VM, copied.
+
+    Attributes:
+        files: One for each, in the guest's order.
+        are_children: They hold only what differs from the parent's, as qcow2; else all that the disks hold.
+    """
+
+    files: tuple[Path, ...]
+    are_children: bool
+
+
+Fetch = Callable[[Path, Callable[[int], None]], Fetched]
+"""Copies a VM's disks into an empty folder, asking for room before it writes, and says what it brought."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,8 +133,7 @@ class CaptureOrder:
     """A VM whose disks become a new version.
 
     Attributes:
-        parent: The version that its disks are children of.
-        are_children: They hold only what differs from the parent's.
+        parent: The version that it was made from.
         source: Where it comes from, in words.
     """
 
@@ -91,12 +141,11 @@ class CaptureOrder:
     parent: Image
     created: datetime
     answers: Answers
-    are_children: bool
     source: str
 
 
 class StoredDisk(Protocol):
-    """One disk of a version, as a plain qcow2 file without parent, whatever it is stored as."""
+    """One disk of a version, as a plain qcow2 file without parent or by blocks, whatever it is stored as."""
 
     @property
     def size_bytes(self) -> int:
@@ -104,6 +153,14 @@ class StoredDisk(Protocol):
 
     def open(self) -> BinaryIO:
         """Open it from its beginning, to be read through once."""
+
+    def reader(self) -> AbstractContextManager[BlockReader]:
+        """Open what it holds, to be read by blocks; several threads may read at once.
+
+        Raises:
+            Refusal: It is damaged; reading may raise it too.
+            OSError: It cannot be read; likewise.
+        """
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ disk0.base.blocks  the base's index
 import hashlib
 import os
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, cast
@@ -112,7 +112,9 @@ class StoredFiles:
 
 @dataclass(frozen=True, slots=True)
 class PlainDisk:
-    """A stored disk as a plain qcow2 file: the file itself, or one put together while it is read.
+    """A stored disk, as a host is sent it: by blocks, or as a plain qcow2 file.
+
+    That is the stored file itself, or one put together while it is read.
 
     Attributes:
         digest: What its content must have.
@@ -143,6 +145,10 @@ class PlainDisk:
             index = stack.enter_context(BlockIndex(self.files.index))
             pieces = Layout(disk.capacity_bytes, index.numbers).pieces(disk)
             return cast(BinaryIO, PieceStream(pieces, stack.pop_all().close))
+
+    def reader(self) -> AbstractContextManager[BlockReader]:
+        """Open what it holds, to be read by blocks; a base that it may have is read through."""
+        return self.files.reader()
 
 
 def stored_disks(folder: Path, image: Image) -> list[StoredFiles]:

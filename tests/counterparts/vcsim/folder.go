@@ -18,6 +18,18 @@ func (f *front) serveFolder(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	switch o.Kind {
+	case "expire":
+		f.expireAll()
+		w.WriteHeader(http.StatusUnauthorized)
+	case "vanish":
+		f.switchHost("", true)
+		drop(w)
+	case "drop-after":
+		f.inner.ServeHTTP(&recorder{header: http.Header{}}, r)
+		drop(w)
+	case "unregister":
+		unregister(o.VM)
+		f.inner.ServeHTTP(w, r)
 	case "drop":
 		_, _ = io.CopyN(io.Discard, r.Body, o.Bytes)
 		drop(w)

@@ -2,7 +2,6 @@ package main
 
 import (
 	"bytes"
-	"encoding/json"
 	"io"
 	"net/http"
 	"regexp"
@@ -11,11 +10,12 @@ import (
 	"time"
 
 	"github.com/vmware/govmomi/simulator"
+	"github.com/vmware/govmomi/vim25/types"
 )
 
 // A fault that tests order: what happens to the next calls of one method.
 type order struct {
-	// Name of a method of the API, or `GET /folder`, `PUT /folder`.
+	// Name of a method of the API, or `GET /folder`, `PUT /folder`; `*` is any call.
 	Method string `json:"method"`
 	// What happens; see README.md.
 	Kind string `json:"kind"`
@@ -31,6 +31,8 @@ type order struct {
 	Milliseconds int `json:"milliseconds"`
 	// For `full`: bytes that are taken before.
 	Bytes int64 `json:"bytes"`
+	// For `unregister`: the VM.
+	VM string `json:"vm"`
 }
 
 type front struct {
@@ -39,6 +41,7 @@ type front struct {
 	mu        sync.Mutex
 	orders    []*order
 	calls     map[string]int
+	log       []string
 	expired   map[string]bool
 	sessions  map[string]bool
 	gone      bool
@@ -47,6 +50,8 @@ type front struct {
 }
 
 func newFront(inner http.Handler, hangUp func()) *front {
+	simulator.Map.AddHandler(&versionKeeper{})
+	simulator.Map.AddHandler(registrar{})
 	return &front{
 		inner: inner, hangUp: hangUp, calls: map[string]int{}, expired: map[string]bool{},
 		sessions: map[string]bool{}, goneHosts: map[string]bool{},
@@ -58,8 +63,9 @@ func (f *front) next(method string) *order {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.calls[method]++
+	f.log = append(f.log, method)
 	for _, o := range f.orders {
-		if o.Method != method || o.Times == 0 {
+		if (o.Method != method && o.Method != "*") || o.Times == 0 {
 			continue
 		}
 		if o.Skip > 0 {
@@ -122,12 +128,24 @@ func (f *front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		r.Header.Del("Cookie")
 		if method.Name != "RetrieveServiceContent" && method.Name != "Login" {
 			// The simulator would let nobody in particular read properties.
-			answerFault(w, "NotAuthenticated", "<object type=\"Folder\">group-d1</object>"+
-				"<privilegeId>System.View</privilegeId>", "The session is not authenticated.")
+			answerStranger(w)
 			return
 		}
 	}
 	f.serveMethod(w, r, method, body)
+}
+
+func answerStranger(w http.ResponseWriter) {
+	answerFault(w, "NotAuthenticated", "<object type=\"Folder\">group-d1</object>"+
+		"<privilegeId>System.View</privilegeId>", "The session is not authenticated.")
+}
+
+func (f *front) expireAll() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for session := range f.sessions {
+		f.expired[session] = true
+	}
 }
 
 // serveMethod does what was ordered for a call, and else what is asked.
@@ -150,6 +168,8 @@ func (f *front) serveMethod(w http.ResponseWriter, r *http.Request, method *simu
 	case "endless-task":
 		task := simulator.CreateTask(method.This, method.Name, nil)
 		answerReference(w, method.Name, task.Self)
+	case "late-task":
+		f.passLate(w, r, method, body, o)
 	case "failing-task":
 		task := simulator.CreateTask(method.This, method.Name, failing(o.Fault))
 		answerReference(w, method.Name, task.Run())
@@ -158,8 +178,17 @@ func (f *front) serveMethod(w http.ResponseWriter, r *http.Request, method *simu
 		_, _ = w.Write([]byte("<html>this is no answer</html>"))
 	case "truncate":
 		f.passTruncated(w, r, method, body)
+	case "expire":
+		f.expireAll()
+		answerStranger(w)
+	case "vanish":
+		f.switchHost("", true)
+		drop(w)
 	case "slow":
 		time.Sleep(time.Duration(o.Milliseconds) * time.Millisecond)
+		f.pass(w, r, method, body)
+	case "unregister":
+		unregister(o.VM)
 		f.pass(w, r, method, body)
 	default:
 		f.pass(w, r, method, body)
@@ -177,8 +206,22 @@ func (f *front) pass(w http.ResponseWriter, r *http.Request, method *simulator.M
 	if method.Name == "Login" {
 		f.remember(recorded.header)
 	}
-	f.afterwards(method)
+	if recorded.status < http.StatusInternalServerError {
+		f.afterwards(method)
+	}
 	recorded.send(w)
+}
+
+// passLate answers with a task that ends some time after all its work was done.
+func (f *front) passLate(w http.ResponseWriter, r *http.Request, method *simulator.Method, body []byte, o *order) {
+	f.pass(&recorder{header: http.Header{}}, r, method, body)
+	task := simulator.CreateTask(method.This, method.Name,
+		func(*simulator.Task) (types.AnyType, types.BaseMethodFault) { return nil, nil })
+	go func() {
+		time.Sleep(time.Duration(o.Milliseconds) * time.Millisecond)
+		task.Run()
+	}()
+	answerReference(w, method.Name, task.Self)
 }
 
 func (f *front) remember(header http.Header) {
@@ -252,35 +295,4 @@ func (r *recorder) send(w http.ResponseWriter) {
 		w.WriteHeader(r.status)
 	}
 	_, _ = w.Write(r.body.Bytes())
-}
-
-// control serves the tests.
-func (f *front) control() http.Handler {
-	mux := http.NewServeMux()
-	mux.HandleFunc("/fault", func(w http.ResponseWriter, r *http.Request) {
-		o := &order{Times: 1}
-		if err := json.NewDecoder(r.Body).Decode(o); err != nil {
-			http.Error(w, err.Error(), http.StatusBadRequest)
-			return
-		}
-		f.mu.Lock()
-		defer f.mu.Unlock()
-		f.orders = append(f.orders, o)
-	})
-	mux.HandleFunc("/expire", func(http.ResponseWriter, *http.Request) {
-		f.mu.Lock()
-		defer f.mu.Unlock()
-		for session := range f.sessions {
-			f.expired[session] = true
-		}
-	})
-	mux.HandleFunc("/calls", func(w http.ResponseWriter, _ *http.Request) {
-		f.mu.Lock()
-		defer f.mu.Unlock()
-		_ = json.NewEncoder(w).Encode(f.calls)
-	})
-	mux.HandleFunc("/host", func(_ http.ResponseWriter, r *http.Request) {
-		f.switchHost(r.URL.Query().Get("name"), r.URL.Query().Get("state") == "gone")
-	})
-	return mux
 }

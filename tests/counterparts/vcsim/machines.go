@@ -44,7 +44,17 @@ func (f *front) extend(w http.ResponseWriter, r *http.Request, method *simulator
 		answerFault(w, "HostNotConnected", "", "the host is not connected")
 		return true
 	}
+	if fault := maintenanceFault(method); fault != nil {
+		answerTask(w, method, func() types.BaseMethodFault { return fault })
+		return true
+	}
+	if f.converse(w, method) {
+		return true
+	}
 	switch request := method.Body.(type) {
+	case *types.RegisterVM_Task:
+		provide(request)
+		return false
 	case *types.DeleteVirtualDisk_Task:
 		answerTask(w, method, func() types.BaseMethodFault { return deleteDisk(request.Name) })
 	case *types.CopyVirtualDisk_Task:
@@ -66,6 +76,21 @@ func (f *front) extend(w http.ResponseWriter, r *http.Request, method *simulator
 	return true
 }
 
+// maintenanceFault tells what a host in maintenance mode answers to whoever would run something on it.
+func maintenanceFault(method *simulator.Method) types.BaseMethodFault {
+	switch request := method.Body.(type) {
+	case *types.PowerOnVM_Task:
+		if vm := vmOf(method.This); vm != nil && isMaintained(vm.Runtime.Host) {
+			return &types.InvalidState{}
+		}
+	case *types.CreateVM_Task:
+		if isMaintained(request.Host) {
+			return &types.InvalidHostState{Host: request.Host}
+		}
+	}
+	return nil
+}
+
 // afterwards adds to what the simulator has done.
 func (f *front) afterwards(method *simulator.Method) {
 	switch request := method.Body.(type) {
@@ -73,6 +98,7 @@ func (f *front) afterwards(method *simulator.Method) {
 		fillAll(&request.Config)
 	case *types.ReconfigVM_Task:
 		fillAll(&request.Spec)
+		settleOptions(vmOf(method.This))
 	case *types.PowerOffVM_Task:
 		markEnd(vmOf(method.This), "FALSE")
 	case *types.ShutdownGuest:
@@ -88,6 +114,32 @@ func fillAll(spec *types.VirtualMachineConfigSpec) {
 			_ = fill(disk)
 		}
 	}
+}
+
+// settleOptions keeps the last value of each option of a VM, and none that is empty, as a real host does.
+func settleOptions(vm *simulator.VirtualMachine) {
+	if vm == nil {
+		return
+	}
+	simulator.Map.WithLock(vm, func() {
+		places, settled := map[string]int{}, []types.BaseOptionValue{}
+		for _, option := range vm.Config.ExtraConfig {
+			key := option.GetOptionValue().Key
+			if at, ok := places[key]; ok {
+				settled[at] = option
+				continue
+			}
+			places[key] = len(settled)
+			settled = append(settled, option)
+		}
+		kept := []types.BaseOptionValue{}
+		for _, option := range settled {
+			if option.GetOptionValue().Value != "" {
+				kept = append(kept, option)
+			}
+		}
+		simulator.Map.Update(vm, []types.PropertyChange{{Name: "config.extraConfig", Val: kept}})
+	})
 }
 
 // markEnd notes in a VM's configuration how it ended, as a real host's VMX process does.

@@ -40,7 +40,7 @@ func must(err error) {
 }
 
 // certificate makes a fresh one for 127.0.0.1, so that each run has a thumbprint of its own.
-func certificate() tls.Certificate {
+func certificate(until time.Time) tls.Certificate {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	must(err)
 	serial, err := rand.Int(rand.Reader, big.NewInt(1<<62))
@@ -48,8 +48,8 @@ func certificate() tls.Certificate {
 	template := &x509.Certificate{
 		SerialNumber:          serial,
 		Subject:               pkix.Name{CommonName: "simulated VMware host"},
-		NotBefore:             time.Now().Add(-time.Hour),
-		NotAfter:              time.Now().Add(24 * time.Hour),
+		NotBefore:             time.Now().Add(-48 * time.Hour),
+		NotAfter:              until,
 		IPAddresses:           []net.IP{net.IPv4(127, 0, 0, 1)},
 		BasicConstraintsValid: true,
 		IsCA:                  true,
@@ -83,15 +83,23 @@ func main() {
 	log.SetOutput(io.Discard)
 	must(m.Create())
 	defer m.Remove()
-	cert := certificate()
-	m.Service.Listen = &url.URL{Host: "127.0.0.1:0", User: url.UserPassword("root", "secret word")}
-	m.Service.TLS = &tls.Config{Certificates: []tls.Certificate{cert}}
+	cert := certificate(time.Now().Add(24 * time.Hour))
+	m.Service.Listen = &url.URL{Host: *at, User: url.UserPassword("root", "secret word")}
+	m.Service.TLS = &tls.Config{Certificates: []tls.Certificate{cert}, GetConfigForClient: identity.config}
 	server := m.Service.NewServer()
 	front := newFront(server.Config.Handler, server.CloseClientConnections)
-	server.Config.Handler = front
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	rights := withRights(front)
+	server.Config.Handler = rights
+	host, _, err := net.SplitHostPort(*at)
 	must(err)
-	go func() { must(http.Serve(listener, front.control())) }()
+	listener, err := net.Listen("tcp", net.JoinHostPort(host, "0"))
+	must(err)
+	control := rights.control(withConsoles(front.control()))
+	go func() { must(http.Serve(listener, control)) }()
+	serveOutside(server.Config.Handler, server.TLS, control)
+	if *withGuests {
+		go newGuests(*guestPort, *guestsOwn).follow()
+	}
 	address := *server.URL // the simulator keeps user and password in its own
 	address.User = nil
 	told := started{

@@ -5,7 +5,15 @@ from dataclasses import dataclass
 import pytest
 
 from metier.domain.errors import WrongUsage
-from metier.drivers.settings import SettingDoc, describe_settings, one_of, parse_settings, seconds, setting
+from metier.drivers.settings import (
+    SettingDoc,
+    describe_settings,
+    one_of,
+    parse_settings,
+    seconds,
+    secret_settings,
+    setting,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +58,30 @@ def test_a_form_is_told_names_defaults_and_examples() -> None:
         SettingDoc("mode", "How.", "safe", ""),
         SettingDoc("timeout_s", "Deadline in seconds, 1 to 60.", "30", ""),
     )
+
+
+def _short(text: str) -> str:
+    if len(text) > 8:
+        raise ValueError("must be short")
+    return text
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    user: str = setting("Who.", default="root")
+    password: str = setting("Its password.", secret=True)
+    pin: str = setting("Its number.", parse=_short, default="", secret=True)
+
+
+def test_a_secret_is_declared_and_no_message_or_dump_shows_it() -> None:
+    assert secret_settings(Account) == {"password", "pin"}
+    assert [doc.is_secret for doc in describe_settings(Account)] == [False, True, True]
+    assert "sesame" not in repr(parse_settings(Account, "toy", {"password": "sesame"}))
+    assert parse_settings(Account, "toy", {"password": "sesame"}).password == "sesame"
+    with pytest.raises(WrongUsage) as caught:
+        parse_settings(Account, "toy", {"password": "x", "pin": "sesame-sesame"})
+    assert caught.value.message == "driver toy cannot take pin=…: must be short"
+    assert "sesame" not in caught.value.remedy
 
 
 def test_every_default_is_good() -> None:

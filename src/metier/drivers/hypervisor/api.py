@@ -275,8 +275,8 @@ class Adopting(Protocol):
     """Announced by `Capability.STAGED_VMS`: VMs that a person staged on the host become Metier's.
 
     The driver's settings name them.  Once taken over they are owned, and reported with
-    `is_staged`; `remove_vm` gives one back as it was found, with its own disks, and deletes
-    nothing but what Metier put there.
+    `is_staged` as long as the settings hand them over; `remove_vm` gives one back as it was found,
+    with its own disks, and deletes nothing but what Metier put there.
     """
 
     def adopt_vms(self, offered: Collection[int], *, timeout_s: float) -> tuple[str, ...]:
@@ -328,9 +328,7 @@ class Sourcing(Protocol):
             Refused: There is none, or there are several; the message lists their paths.
         """
 
-    def fetch_disk(
-        self, name: str, number: int, into: Path, progress: Progress, *, timeout_s: float
-    ) -> None:
+    def fetch_disk(self, name: str, number: int, into: Path, progress: Progress, *, timeout_s: float) -> None:
         """Copy disk `number` (from 0), byte for byte as the guest sees it, into a sparse file `into`.
 
         What `into` already holds from an earlier call that broke off is gone on from.

@@ -4,7 +4,8 @@ import pytest
 
 from metier.domain.errors import Refused, WrongUsage, chain
 from metier.drivers.hypervisor.libvirt import Libvirt
-from metier.drivers.hypervisor.libvirt.configuration import Attachment, Settings, file_word
+from metier.drivers.hypervisor.libvirt.configuration import Attachment, Settings
+from metier.drivers.hypervisor.names import file_word
 from metier.drivers.settings import parse_settings
 
 URL = "qemu:///system"

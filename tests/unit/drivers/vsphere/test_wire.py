@@ -8,10 +8,11 @@ import pytest
 pytest.importorskip("pyVmomi", reason="pyvmomi is not installed")
 
 from metier.domain.errors import DriverError, OutcomeUnknown, Refused, Unavailable
+from metier.drivers.certificate import in_colons
 from metier.drivers.hypervisor.vsphere.attempt import Attempt
 from metier.drivers.hypervisor.vsphere.faults import MAX_WORDS, translated, unreadable_is_told, words
 from metier.drivers.hypervisor.vsphere.vmware import vim, vmodl
-from metier.drivers.hypervisor.vsphere.wire import Deadlines, in_colons
+from metier.drivers.hypervisor.vsphere.wire import Deadlines
 
 LONG_S = 60.0
 

@@ -7,12 +7,12 @@ never begins.
 
 import queue
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
-from metier.domain.errors import DriverError, OutcomeUnknown, Unavailable
+from metier.domain.errors import Unavailable
+from metier.drivers.hypervisor import attempt
 from metier.drivers.hypervisor.api import Progress
 
 T = TypeVar("T")
@@ -24,46 +24,26 @@ MAX_ABANDONED = 8
 _MAX_UNHEARD = 4
 
 
-class Attempt:
+class Attempt(attempt.Attempt):
     """What the work knows of the call it is done for; safe to use from both threads.
 
     Attributes:
         what: The call in words: `start VM3 of host-1`.
     """
 
+    ANSWERING = "host's libvirt"
+
     def __init__(self, what: str, timeout_s: float) -> None:
-        self.what = what
-        self._timeout_s = timeout_s
-        self._until = time.monotonic() + timeout_s
-        self._lock = threading.Lock()
+        super().__init__(what, timeout_s)
         self._given_up = False
-        self._begun = False
         self._gate: threading.Semaphore | None = None
         self._news: queue.SimpleQueue[tuple[str, Any]] = queue.SimpleQueue()
         self._room = threading.Semaphore(_MAX_UNHEARD)
 
     @property
-    def left_s(self) -> float:
-        """Seconds until the deadline; 0 once it has passed."""
-        return max(0.0, self._until - time.monotonic())
-
-    @property
-    def has_begun(self) -> bool:
-        """Whether something on the host may have been changed."""
-        return self._begun
-
-    def check(self) -> None:
-        """Go on only while somebody waits; raises the error of a missed deadline."""
-        with self._lock:
-            if self._given_up or self.left_s == 0:
-                raise self._missed()
-
-    def begin(self) -> None:
-        """Say that the next step changes the host; raises if nobody waits any more."""
-        with self._lock:
-            if self._given_up or self.left_s == 0:
-                raise self._missed()
-            self._begun = True
+    def is_over(self) -> bool:
+        """Whether nobody waits any more."""
+        return self._given_up or super().is_over
 
     @contextmanager
     def turn(self, gate: threading.Semaphore) -> Iterator[None]:
@@ -96,12 +76,6 @@ class Attempt:
         self.check()
         self._news.put(("progress", (done, total)))
 
-    def lost(self) -> DriverError:
-        """Return the error for a connection that broke under the work."""
-        if self._begun:
-            return OutcomeUnknown(f"cannot tell whether to {self.what} worked: the host fell silent")
-        return Unavailable(f"cannot {self.what}: the host's libvirt does not answer")
-
     def run(self, work: Callable[["Attempt"], Any]) -> None:
         """Do the work in this thread and hand its end to the one that waits."""
         try:
@@ -124,16 +98,10 @@ class Attempt:
         except queue.Empty:
             with self._lock:
                 self._given_up = True
-                raise self._missed() from None
+                raise self.missed() from None
         finally:
             self._given_up = True
             self._room.release()
-
-    def _missed(self) -> DriverError:
-        limit = f"within {self._timeout_s:g} s"
-        if self._begun:
-            return OutcomeUnknown(f"cannot tell whether to {self.what} worked: no answer {limit}")
-        return Unavailable(f"cannot {self.what}: the host gave no answer {limit}")
 
 
 class Attempts:
@@ -160,11 +128,11 @@ class Attempts:
         hanging = self._still_hanging()
         if hanging >= MAX_ABANDONED:
             raise Unavailable(f"cannot {what}: {hanging} earlier calls to this host still hang")
-        attempt = Attempt(what, timeout_s)
-        thread = threading.Thread(target=attempt.run, args=(work,), name=f"libvirt: {what}", daemon=True)
+        call = Attempt(what, timeout_s)
+        thread = threading.Thread(target=call.run, args=(work,), name=f"libvirt: {what}", daemon=True)
         thread.start()
         try:
-            result: T = attempt.wait(progress)
+            result: T = call.wait(progress)
         except BaseException:  # a cancelled caller leaves the work behind as a late one does
             with self._lock:
                 self._abandoned.add(thread)

@@ -8,15 +8,14 @@ from dataclasses import dataclass
 from typing import NamedTuple
 from urllib.parse import parse_qsl, urlsplit, urlunsplit
 
-from metier.domain.errors import Refused
 from metier.domain.ids import plain_name
+from metier.drivers.hypervisor.names import derived_id, networks_of, site_setting, vm_name, vm_path
 from metier.drivers.settings import one_of, setting
 
 # Metier's own namespace for all ids that are derived from names.
 _IDS = uuid.UUID("6d657469-6572-5000-8000-766d6e616d65")
-# What may become part of a file name in a store; the rest of a name's length is left for our own words.
-_FILE_WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,149}")
 _INTERFACE = re.compile(r"[A-Za-z0-9_.:-]{1,63}")
+_FORM = "write NAME=bridge:DEVICE or NAME=network:NAME, separated by commas"
 
 
 class Attachment(NamedTuple):
@@ -57,24 +56,16 @@ def _folder(text: str) -> str:
 
 
 def _networks(text: str) -> Mapping[str, Attachment]:
-    networks: dict[str, Attachment] = {}
-    for entry in text.split(","):
-        name, equals, target = entry.strip().partition("=")
-        kind, colon, source = target.partition(":")
-        if not (name and equals and colon) or kind not in ("bridge", "network"):
-            raise ValueError("write NAME=bridge:DEVICE or NAME=network:NAME, separated by commas")
-        if _INTERFACE.fullmatch(source) is None:
-            raise ValueError(f"{source!r} cannot name a {kind}")
-        if name in networks:
-            raise ValueError(f"network {name} is given twice")
-        networks[name] = Attachment(kind, source)
-    return networks
+    return networks_of(text, _attachment, _FORM)
 
 
-def _site(text: str) -> str:
-    if _FILE_WORD.fullmatch(text) is None:
-        raise ValueError("use letters, digits, dots, dashes and underscores")
-    return text
+def _attachment(text: str) -> Attachment:
+    kind, colon, source = text.partition(":")
+    if not colon or kind not in ("bridge", "network"):
+        raise ValueError(_FORM)
+    if _INTERFACE.fullmatch(source) is None:
+        raise ValueError(f"{source!r} cannot name a {kind}")
+    return Attachment(kind, source)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,11 +93,7 @@ class Settings:
         parse=one_of("auto", "kvm", "tcg"),
         default="auto",
     )
-    site: str = setting(
-        "Name that tells this Metier's VMs from those of another Metier on the same host.",
-        parse=_site,
-        default="metier",
-    )
+    site: str = site_setting()
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,29 +115,22 @@ class Place:
 
     def pool_id(self, part: str) -> str:
         """UUID of that pool; always the same, as a VM's."""
-        return str(uuid.uuid5(_IDS, f"{self.site}/{self.node}/{part}"))
+        return derived_id(_IDS, f"{self.site}/{self.node}/{part}")
 
     def domain(self, number: int) -> str:
         """Name of VM `number` on the host."""
-        return f"metier-{self.node}-VM{number}"
+        return vm_name(self.node, number)
 
     def domain_id(self, number: int) -> str:
         """UUID of VM `number`; always the same, so that defining it twice is defining it once."""
-        return str(uuid.uuid5(_IDS, f"{self.site}/{self.node}/VM{number}"))
+        return derived_id(_IDS, vm_path(self.site, self.node, number))
 
     def mac(self, number: int, nic: int) -> str:
         """MAC address of one interface: always the same, locally administered, 40 bits of a digest."""
-        digest = hashlib.sha256(f"{self.site}/{self.node}/VM{number}/{nic}".encode()).digest()
+        digest = hashlib.sha256(f"{vm_path(self.site, self.node, number)}/{nic}".encode()).digest()
         return ":".join(f"{byte:02x}" for byte in (0x02, *digest[:5]))
 
 
 def place_of(node: str, settings: Settings) -> Place:
     """Return the names for `node`; raises WrongUsage if it cannot be a physical node."""
     return Place(settings.url, plain_name(node, "node"), settings.site, settings.store)
-
-
-def file_word(text: str, noun: str) -> str:
-    """Return `text` if it can be part of a file's name in a store; raises Refused."""
-    if _FILE_WORD.fullmatch(text) is None:
-        raise Refused(f"{text!r} cannot name the files of an {noun}: use letters, digits, dots and dashes")
-    return text

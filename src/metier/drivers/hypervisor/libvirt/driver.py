@@ -92,7 +92,10 @@ class Session:
 class Libvirt:
     """One host node reached through libvirt; keeps `Hypervisor`, `Watching`, `Consoles` and `Capturing`."""
 
-    CAPABILITIES: ClassVar[frozenset[Capability]] = frozenset(Capability)
+    CAPABILITIES: ClassVar[frozenset[Capability]] = frozenset(Capability) - {
+        Capability.STAGED_VMS,
+        Capability.FOREIGN_VMS,
+    }
     SETTINGS: ClassVar[type[Settings]] = Settings
 
     def __init__(self, place: Place, settings: Settings) -> None:
@@ -117,7 +120,7 @@ class Libvirt:
 
     def facts(self, *, timeout_s: float) -> HostFacts:
         def work(session: Session) -> HostFacts:
-            return session.host.facts(session.attempt, session.store().free_bytes())
+            return session.host.facts(session.attempt, session.store().room())
 
         return self._do("ask for the facts", work, timeout_s)
 

@@ -1,8 +1,12 @@
 """What is known of a host itself; learnt once for each connection: a host changes when it restarts."""
 
 import threading
+from contextlib import suppress
+
+import libvirt
 
 from metier.domain.hardware import Hardware
+from metier.domain.host_details import HostDetails, StoreRoom
 from metier.drivers.hypervisor.api import HostFacts
 from metier.drivers.hypervisor.libvirt.acceleration import runs_with_kvm
 from metier.drivers.hypervisor.libvirt.attempt import Attempt
@@ -65,14 +69,14 @@ class Host:
 
         return has
 
-    def facts(self, attempt: Attempt, free_bytes: int) -> HostFacts:
-        """Return the host as a node."""
+    def facts(self, attempt: Attempt, room: StoreRoom) -> HostFacts:
+        """Return the host as a node, which keeps its disks where there is `room`."""
         architecture, memory_mib, cpus, *_ = self.line.connection.getInfo()
         networks = frozenset(self._settings.networks)
         hardware = Hardware(
             memory_mib=int(memory_mib),
             cpus=int(cpus),
-            disk_gib=free_bytes >> 30,
+            disk_gib=room.free_gib,
             architecture=str(architecture),
             nics=len(networks),
             networks=networks,
@@ -81,7 +85,15 @@ class Host:
         libvirt_version = _version(self.line.connection.getLibVersion())
         product = f"libvirt {libvirt_version}, QEMU {_version(self.line.connection.getVersion())}"
         accelerated = self._settings.emulation != "tcg" and self.is_accelerated(attempt)
-        return HostFacts(hardware, product, accelerated)
+        # No patch level: versions of libvirt and QEMU say little of the system that they are part of.
+        details = HostDetails(product=product, stores=(room,), networks=self._own_networks())
+        return HostFacts(hardware, product, accelerated, details)
+
+    def _own_networks(self) -> tuple[str, ...]:
+        """Return libvirt's own networks, as the setting wants them; none where it serves none."""
+        with suppress(libvirt.libvirtError):  # a host without that part of libvirt is a host all the same
+            return tuple(sorted(f"network:{name}" for name in self.line.connection.listNetworks()))
+        return ()
 
 
 def _version(number: int) -> str:

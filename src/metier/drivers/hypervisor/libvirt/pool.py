@@ -67,6 +67,10 @@ class Pool:
         """Return what the folder's file system has left."""
         return int(self._pool.info()[3])
 
+    def capacity_bytes(self) -> int:
+        """Return the size of the folder's file system."""
+        return int(self._pool.info()[1])
+
     def find(self, name: str) -> Any | None:
         """Return a volume, or None if there is none of this name."""
         try:

@@ -12,17 +12,19 @@ import re
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
-from errno import EDQUOT, ENOSPC
 from functools import partial
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
-from metier.domain.errors import NoSpace, Refusal, Refused, Unavailable
+from metier.domain.errors import Refusal, Refused, Unavailable
+from metier.domain.host_details import StoreRoom
 from metier.domain.image import Disk
 from metier.drivers.hypervisor.api import DiskContent, ImageSource
 from metier.drivers.hypervisor.libvirt.attempt import Attempt
-from metier.drivers.hypervisor.libvirt.configuration import Place, file_word
+from metier.drivers.hypervisor.libvirt.configuration import Place
 from metier.drivers.hypervisor.libvirt.pool import Pool, Stored
+from metier.drivers.hypervisor.local_file import new_file, unwritable_is_told
+from metier.drivers.hypervisor.names import file_word
 
 # Left free on the host: a store filled to the brim stops the guests that write to it.
 RESERVE_BYTES = 64 << 20
@@ -56,9 +58,15 @@ class Store:
         self._place = place
         self._attempt = attempt
 
-    def free_bytes(self) -> int:
-        """Return what the folder's file system has left."""
-        return self._pool("images").free_bytes()
+    def room(self) -> StoreRoom:
+        """Return the store as a place on the host."""
+        pool = self._pool("images")
+        return StoreRoom(
+            name=self._place.store,
+            capacity_gib=pool.capacity_bytes() >> 30,
+            free_gib=pool.free_bytes() >> 30,
+            is_used=True,
+        )
 
     # --- images -------------------------------------------------------------
 
@@ -176,11 +184,11 @@ class Store:
         done, total = 0, sum(disk.size_bytes for disk in disks)
         with ExitStack() as opened:
             # All are made before the first byte comes: a caller who left clears a folder that stays empty.
-            contents = [opened.enter_context(_new_file(file)) for file in files]
+            contents = [opened.enter_context(new_file(file)) for file in files]
             with self._attempt.resting(), self._another(self._attempt) as connection:
                 pool = Pool(connection, self._place, "instances", self._attempt)
                 for disk, content in zip(disks, contents, strict=True):
-                    with _unwritable_is_told(Path(content.name)):
+                    with unwritable_is_told(Path(content.name)):
                         pool.download(disk, content, partial(self._tell, done, total))
                     done += disk.size_bytes
 
@@ -245,26 +253,6 @@ def _nvram_name(instance: str) -> str:
 
 def _seed_name(number: int) -> str:
     return f"VM{number}.iso"
-
-
-@contextmanager
-def _new_file(file: Path) -> Iterator[BinaryIO]:
-    """Make a file that nobody else may read: what a guest wrote can be anything."""
-    with _unwritable_is_told(file), file.open("xb") as content:
-        file.chmod(0o600)
-        yield content
-
-
-@contextmanager
-def _unwritable_is_told(file: Path) -> Iterator[None]:
-    """Turn what a file here says into an error that an operator can meet."""
-    try:
-        yield
-    except OSError as error:
-        message = f"cannot write {file.name} in the image matrix"
-        if error.errno in (ENOSPC, EDQUOT):
-            raise NoSpace(message, remedy="make room in the image matrix, then try again") from error
-        raise Refused(message) from error
 
 
 @contextmanager

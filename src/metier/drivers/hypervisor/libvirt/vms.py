@@ -89,7 +89,10 @@ def get(connection: Any, place: Place, number: int) -> Vm:
     """Return Metier's VM `number`; raises Refused if there is none."""
     vm = find_or_refuse(connection, place, number)
     if vm is None:
-        raise Refused(f"{place.node} has no VM{number} of Metier's")
+        raise Refused(
+            f"{place.node} has no VM{number} of Metier's",
+            remedy="look whether somebody undefined it on the host; it is made anew with its other VMs",
+        )
     return vm
 
 

@@ -1,15 +1,13 @@
 """Copies what the disks of a VM hold, and makes sure that it is one state of them and all of it."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
-from errno import EDQUOT, ENOSPC
 from functools import partial
 from pathlib import Path
-from typing import BinaryIO
 
-from metier.domain.errors import NoSpace, Refused
+from metier.domain.errors import Refused
 from metier.drivers.hypervisor.api import Ended, MakeRoom, TakenDisks
+from metier.drivers.hypervisor.local_file import new_file
 from metier.drivers.hypervisor.vsphere import vms
 from metier.drivers.hypervisor.vsphere.attempt import Attempt
 from metier.drivers.hypervisor.vsphere.configuration import Place
@@ -81,7 +79,7 @@ class Capture:
 
     def _fetch(self, vm: vms.Vm, number: int, size: int, file: Path, tell: Callable[[int], None]) -> None:
         assert vm.instance is not None
-        with self.store.whole_copy(vm.instance, number) as copy, _new_file(file) as content:
+        with self.store.whole_copy(vm.instance, number) as copy, new_file(file) as content:
             done = 0
             for piece in self.store.transfers.pieces(copy):
                 if piece.count(0) == len(piece):
@@ -96,19 +94,3 @@ class Capture:
 
     def _name(self, vm: vms.Vm) -> str:
         return f"VM{vm.number} of {self.place.node}"
-
-
-@contextmanager
-def _new_file(file: Path) -> Iterator[BinaryIO]:
-    """Make a file that nobody else may read: what a guest wrote can be anything."""
-    try:
-        with file.open("xb") as content:
-            file.chmod(0o600)
-            yield content
-    except OSError as error:
-        if error.errno not in (ENOSPC, EDQUOT):
-            raise  # the network's, as likely as not
-        raise NoSpace(
-            f"cannot write {file.name} in the image matrix",
-            remedy="make room in the image matrix, then try again",
-        ) from error

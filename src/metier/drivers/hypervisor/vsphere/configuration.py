@@ -1,32 +1,22 @@
 """What an operator sets for a VMware host, and what follows from it for names there."""
 
-import re
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
-from metier.domain.errors import Refused, WrongUsage
+from metier.domain.errors import WrongUsage
 from metier.domain.ids import plain_name
-from metier.drivers.settings import setting
+from metier.drivers.certificate import thumbprint_of
+from metier.drivers.hypervisor.names import derived_id, networks_of, site_setting, vm_name, vm_path
+from metier.drivers.settings import one_of, setting
 
 # Metier's own namespace for all ids that are derived from names.
 _IDS = uuid.UUID("6d657469-6572-5000-8000-767370686572")
-_FILE_WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,149}")
-_THUMBPRINT = re.compile(r"[0-9a-f]{64}")
 _DEFAULT_PORT = 443
 # Names in VMware's inventory may hold nearly everything; paths on a datastore are written in brackets.
 _LONGEST_NAME = 80
-
-
-class Secret(str):
-    """A word that no message, log or dump may show."""
-
-    __slots__ = ()
-
-    def __repr__(self) -> str:
-        return "'…'"
 
 
 class Url(NamedTuple):
@@ -58,13 +48,6 @@ def _url(text: str) -> str:
     return str(url_of(text))
 
 
-def _thumbprint(text: str) -> str:
-    plain = text.replace(":", "").lower()
-    if text and _THUMBPRINT.fullmatch(plain) is None:
-        raise ValueError("must be a SHA-256 thumbprint: 64 hexadecimal digits, with or without colons")
-    return plain
-
-
 def _file(text: str) -> str:
     if text and not text.startswith("/"):
         raise ValueError("must be an absolute path on the controller")
@@ -78,21 +61,21 @@ def _name(text: str) -> str:
 
 
 def _networks(text: str) -> Mapping[str, str]:
-    networks: dict[str, str] = {}
-    for entry in text.split(","):
-        name, equals, target = entry.strip().partition("=")
-        if not (name and equals and target):
-            raise ValueError("write NAME=PORT GROUP, separated by commas")
-        if name in networks:
-            raise ValueError(f"network {name} is given twice")
-        networks[name] = _name(target.strip())
-    return networks
+    form = "write NAME=PORT GROUP, separated by commas"
+    return networks_of(text, lambda target: _name(target.strip()), form)
 
 
-def _site(text: str) -> str:
-    if _FILE_WORD.fullmatch(text) is None:
-        raise ValueError("use letters, digits, dots, dashes and underscores")
-    return text
+def _staged(text: str) -> tuple[str, ...]:
+    names = tuple(name.strip() for name in text.split(",") if name.strip())
+    if not text.isprintable() or len(set(names)) < len(names):
+        raise ValueError("write the names of VMs, each once, separated by commas")
+    return names
+
+
+def _folder(text: str) -> str:
+    if not text.isprintable():
+        raise ValueError("must be printable")
+    return text.strip("/")
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,10 +94,10 @@ class Settings:
         example="esx-1.example",
     )
     user: str = setting("Account to log in with.", default="root")
-    password: str = setting("Its password; never shown again.", parse=Secret)
+    password: str = setting("Its password.", secret=True)
     thumbprint: str = setting(
         "SHA-256 thumbprint of the server's certificate; without it an authority must vouch for it.",
-        parse=_thumbprint,
+        parse=thumbprint_of,
         default="",
     )
     ca: str = setting(
@@ -134,11 +117,31 @@ class Settings:
         default="default=VM Network",
         example="default=VM Network,storage=SAN",
     )
-    site: str = setting(
-        "Name that tells this Metier's VMs from those of another Metier on the same host.",
-        parse=_site,
-        default="metier",
+    staged: tuple[str, ...] = setting(
+        "VMs on the host that are handed over to Metier: their names, or paths, separated by commas.",
+        parse=_staged,
+        default="",
+        example="web a,web b",
     )
+    staged_folder: str = setting(
+        "Folder of the inventory whose VMs are handed over, below its datacenter's VMs; a resource pool"
+        " where `url` is the ESX host itself.",
+        parse=_folder,
+        default="",
+        example="metier/staged",
+    )
+    instances: str = setting(
+        "How a VM's disks are made of its image: `linked` to it, or `copied` whole where a datastore has no"
+        " linked disks.",
+        parse=one_of("linked", "copied"),
+        default="linked",
+    )
+    site: str = site_setting()
+
+    def hands_over(self, name: str, folder: str) -> bool:
+        """Whether a VM is still handed over that was taken over under a name, or for the folder it was in."""
+        is_named = any(name in (given, given.rpartition("/")[2]) for given in self.staged)
+        return bool(name) and (is_named or (bool(folder) and folder == self.staged_folder))
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,20 +151,22 @@ class Place:
     Attributes:
         node: Metier's name for it.
         host: Name of the host in its vCenter; empty where it is reached directly.
+        are_copied: Instances are made whole, not linked to their image.
     """
 
     node: str
     host: str
     site: str
     networks: Mapping[str, str] = field(default_factory=dict)
+    are_copied: bool = False
 
     def vm(self, number: int) -> str:
         """Name of VM `number`."""
-        return f"metier-{self.node}-VM{number}"
+        return vm_name(self.node, number)
 
     def vm_id(self, node: str, number: int) -> str:
         """Instance UUID of VM `number` of a node of this site; a clone of it gets another from VMware."""
-        return str(uuid.uuid5(_IDS, f"{self.site}/{node}/VM{number}"))
+        return derived_id(_IDS, vm_path(self.site, node, number))
 
     @property
     def folder(self) -> str:
@@ -173,11 +178,5 @@ def place_of(node: str, settings: Settings) -> Place:
     """Return the names for `node`; raises WrongUsage if it cannot be a physical node."""
     if settings.thumbprint and settings.ca:
         raise WrongUsage("driver vsphere takes either a thumbprint or a ca, not both")
-    return Place(plain_name(node, "node"), settings.host, settings.site, settings.networks)
-
-
-def file_word(text: str, noun: str) -> str:
-    """Return `text` if it can be part of a file's name in a store; raises Refused."""
-    if _FILE_WORD.fullmatch(text) is None:
-        raise Refused(f"{text!r} cannot name the files of an {noun}: use letters, digits, dots and dashes")
-    return text
+    are_copied = settings.instances == "copied"
+    return Place(plain_name(node, "node"), settings.host, settings.site, settings.networks, are_copied)

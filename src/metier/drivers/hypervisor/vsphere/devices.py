@@ -37,14 +37,30 @@ def new_nics(backings: Sequence[Any]) -> list[Any]:
 
 def without_instance(vm: Vm) -> list[Any]:
     """Return the changes that take disks and personality off a VM; the files stay."""
-    return [
-        _removed(device) for device in (*vm.of_kind(_device.VirtualDisk), *vm.of_kind(_device.VirtualCdrom))
-    ]
+    return without(vm.of_kind((_device.VirtualDisk, _device.VirtualCdrom)))
+
+
+def put_on(devices: Iterable[Any]) -> list[Any]:
+    """Return the changes that give a VM devices as they are; their files are there."""
+    return [_added(device) for device in devices]
+
+
+def controllers(vm: Vm) -> list[Any]:
+    """Return the controllers that disks are put on and that come and go with them."""
+    return vm.of_kind((_device.VirtualSCSIController, _device.VirtualSATAController))
+
+
+def without(devices: Iterable[Any]) -> list[Any]:
+    """Return the changes that take devices off a VM; their files stay."""
+    return [_removed(device) for device in devices]
 
 
 def with_instance(vm: Vm, shape: Shape, disks: Sequence[DiskFile], seed: str) -> list[Any]:
-    """Return the changes that give a VM an instance and a personality, and nothing else."""
-    changes = list(_nics(vm, shape.nics))
+    """Return the changes that give a VM an instance and a personality, and nothing else.
+
+    A staged VM keeps its interfaces and its controllers: they are a person's, and go back as they were.
+    """
+    changes = [] if vm.is_staged else list(_nics(vm, shape.nics))
     if [_file_of(disk) for disk in vm.of_kind(_device.VirtualDisk)] != [disk.path for disk in disks]:
         changes += [_removed(disk) for disk in vm.of_kind(_device.VirtualDisk)]
         changes += _disks(vm, shape.disks, disks)
@@ -61,16 +77,17 @@ def _disks(vm: Vm, placed: Sequence[PlacedDisk], disks: Sequence[DiskFile]) -> I
     """Yield what gives a VM its disks, and the controllers that these need and no others."""
     wanted = dict.fromkeys(place.controller for place in placed)
     kept: dict[Any, Any] = {}
-    for controller in vm.of_kind((_device.VirtualSCSIController, _device.VirtualAHCIController)):
+    for controller in controllers(vm):
         if type(controller) in wanted:
             kept.setdefault(type(controller), controller)
-        else:
+        elif not vm.is_staged:
             yield _removed(controller)
     for kind in wanted:
         if kind is _device.VirtualIDEController:
             kept[kind] = vm.of_kind(kind)[0]
         elif kind not in kept:
-            kept[kind] = _controller(kind, _FIRST_CONTROLLER - len(kept), kept.values())
+            others = {**kept, **{id(one): one for one in controllers(vm)}} if vm.is_staged else kept
+            kept[kind] = _controller(kind, _FIRST_CONTROLLER - len(kept), others.values())
             yield _added(kept[kind])
     for number, (place, disk) in enumerate(zip(placed, disks, strict=True)):
         yield _disk(disk, kept[place.controller].key, place.unit, _FIRST_DISK - number)

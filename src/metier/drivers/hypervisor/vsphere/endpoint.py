@@ -6,12 +6,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, TypeVar
 
-from metier.domain.errors import DriverError
+from metier.domain.errors import DriverError, Refused
 from metier.drivers.hypervisor.api import Progress
 from metier.drivers.hypervisor.vsphere.attempt import Attempt
 from metier.drivers.hypervisor.vsphere.configuration import Settings, Url, url_of
 from metier.drivers.hypervisor.vsphere.faults import Unreadable, translated, unreadable_is_told
-from metier.drivers.hypervisor.vsphere.vmware import SoapStubAdapter, vim
+from metier.drivers.hypervisor.vsphere.vmware import F_OPTIONAL, SoapStubAdapter, vim, vmodl
 from metier.drivers.hypervisor.vsphere.wire import DEADLINES, Trust, is_stale
 
 T = TypeVar("T")
@@ -20,8 +20,24 @@ T = TypeVar("T")
 _API = "vim.version.version9"
 # Idle connections that are kept; the loop has at most this many calls under way.
 _KEPT = 32
+_LONGEST_KIND = 80
 # Leaving is no duty: a server that does not answer forgets the session by itself.
 _GOODBYE_S = 5.0
+
+
+class NotSoap(Unreadable, http.client.HTTPException):
+    """What answered is no server of VMware's; pyVmomi closes the connection on this kind of error."""
+
+
+class SoapAnswer(http.client.HTTPResponse):
+    """An answer that pyVmomi may read: it takes the page of a proxy for an answer without content."""
+
+    def begin(self) -> None:
+        """Read the headers; raises NotSoap if what follows them is something else."""
+        super().begin()
+        kind = self.headers.get("Content-Type", "")
+        if kind and "xml" not in kind:
+            raise NotSoap(f"HTTP status {self.status} with content of type {kind[:_LONGEST_KIND]}")
 
 
 class Stub(SoapStubAdapter):  # type: ignore[misc]  # pyVmomi has no types to check against
@@ -63,17 +79,27 @@ class Stub(SoapStubAdapter):  # type: ignore[misc]  # pyVmomi has no types to ch
         self.attempt.check()
         try:
             with unreadable_is_told(self.attempt):
-                return super().InvokeMethod(mo, info, args, outer)
+                answer = super().InvokeMethod(mo, info, args, outer)
+                if answer is None and info.result is not type(None) and not info.resultFlags & F_OPTIONAL:
+                    raise TypeError("nothing was answered")
+                return answer
         finally:
             DEADLINES.forget(self.attempt)
 
     def GetConnection(self) -> http.client.HTTPSConnection:  # noqa: N802
         """Return a connection that is not known to be broken, shut when the attempt's time is up."""
-        connection = self._kept() or self._trust.connect(self.attempt.left_s)
+        connection = self._kept() or self._connected()
         assert connection.sock is not None
+        connection.response_class = SoapAnswer
         connection.sock.settimeout(max(self.attempt.left_s, 0.001))
         DEADLINES.watch(connection.sock, self.attempt)
         return connection
+
+    def _connected(self) -> http.client.HTTPSConnection:
+        try:
+            return self._trust.connect(self.attempt.left_s)
+        except Refused as error:
+            raise Refused(f"cannot {self.attempt.what}: {error}", remedy=error.remedy) from error.__cause__
 
     def _kept(self) -> http.client.HTTPSConnection | None:
         while True:
@@ -99,12 +125,16 @@ class Stub(SoapStubAdapter):  # type: ignore[misc]  # pyVmomi has no types to ch
 
 
 class Endpoint:
-    """The way to one server; safe to use from many threads."""
+    """The way to one server; safe to use from many threads.
+
+    Attributes:
+        user: The account that it logs in with.
+    """
 
     def __init__(self, settings: Settings) -> None:
         self.url = url_of(settings.url)
         self.trust = Trust(self.url, settings.thumbprint, settings.ca)
-        self._user, self._password = settings.user, settings.password
+        self.user, self._password = settings.user, settings.password
         self.stub = Stub(self.url, self.trust, self._log_in_again)
         self._opening = threading.Lock()
         self._content: Any | None = None
@@ -126,7 +156,7 @@ class Endpoint:
             timeout_s: When it is given up, in seconds.
             progress: Called, from this thread, with what the work tells.
         """
-        attempt = Attempt(what, timeout_s, progress)
+        attempt = Attempt(what, timeout_s, progress, self.user)
         with self.stub.serving(attempt), translated(attempt):
             self._open(attempt)
             return work(self, attempt)
@@ -150,7 +180,9 @@ class Endpoint:
     def ensure_session(self) -> None:
         """Log in again if the session has ended: before a transfer, which could not begin anew."""
         # A call that changes nothing, and that needs a session on every kind of server.
-        self.content.propertyCollector.CreatePropertyCollector().DestroyPropertyCollector()
+        collector = self.content.propertyCollector.CreatePropertyCollector()
+        with suppress(vmodl.fault.ManagedObjectNotFound):  # the session ended, and there is a new one
+            collector.DestroyPropertyCollector()
 
     def say_goodbye(self) -> None:
         """Log out, if the server answers."""
@@ -184,5 +216,5 @@ class Endpoint:
 
     def _log_in(self, content: Any) -> None:
         self.stub.SetSessionId(None)
-        content.sessionManager.Login(self._user, str(self._password), None)
+        content.sessionManager.Login(self.user, str(self._password), None)
         self._logins += 1

@@ -8,7 +8,8 @@ from xml.parsers.expat import ExpatError
 
 from metier.domain.errors import DriverError, OutcomeUnknown, Refused, Unavailable
 from metier.drivers.hypervisor.vsphere.attempt import Attempt
-from metier.drivers.hypervisor.vsphere.vmware import vim, vmodl
+from metier.drivers.hypervisor.vsphere.privileges import purpose
+from metier.drivers.hypervisor.vsphere.vmware import identity, kind_of, vim, vmodl
 
 # Longest part of VMware's own words that is passed on.
 MAX_WORDS = 500
@@ -32,7 +33,35 @@ _BUSY = (
 )
 # The host began and did not see the end.
 _OPEN = (vim.fault.Timedout, vmodl.fault.RequestCanceled)
-# All others are the host's answer to what was asked, and it would give the same again: Refused.
+# All others are the host's answer to what was asked, and it would give the same again.
+_LOOK = "see the events of the VM and of its host in VMware's own tools, and mend there what they name"
+_REFUSALS = (
+    (
+        vim.fault.InvalidLogin,
+        "login failed",
+        "check the node's settings user and password",
+    ),
+    (
+        vmodl.fault.ManagedObjectNotFound,
+        "what it is about was removed meanwhile by another tool",
+        "leave it to Metier, which looks at the host again, or ask who removed it",
+    ),
+    (
+        vim.fault.NoDiskSpace,
+        "its datastore is full",
+        "make room on the datastore",
+    ),
+    (
+        (vim.fault.InsufficientResourcesFault, vmodl.fault.NotEnoughLicenses),
+        "the host has no room or no licence for it",
+        "free memory or CPUs on the host, or see to its licence",
+    ),
+    (
+        vim.fault.InvalidState,
+        "its host or its VM is not in a state for it",
+        "take the host out of maintenance mode if it is in it; else see its events and the VM's",
+    ),
+)
 
 # Expat's codes for XML that ends too early: "no element found" and "unclosed token".
 _CUT_SHORT = (3, 5)
@@ -70,10 +99,10 @@ def translated(attempt: Attempt) -> Iterator[None]:
         yield
     except vmodl.MethodFault as fault:
         raise meaning(fault, attempt) from said(fault)
-    except (OSError, http.client.HTTPException) as error:
-        raise attempt.lost() from VmwareSaid(str(error) or type(error).__name__)
     except Unreadable as error:
         raise _unreadable(attempt) from error
+    except (OSError, http.client.HTTPException) as error:
+        raise attempt.lost() from VmwareSaid(str(error) or type(error).__name__)
 
 
 @contextmanager
@@ -102,23 +131,30 @@ def meaning(fault: Any, attempt: Attempt) -> DriverError:
     if isinstance(fault, _LOST):
         return attempt.lost()
     if isinstance(fault, vim.fault.NoPermission):
-        return _forbidden(fault, what)
-    if isinstance(fault, vim.fault.InvalidLogin):
-        return Refused(f"cannot {what}: login failed", remedy="check the node's settings user and password")
+        return _forbidden(fault, attempt)
     if isinstance(fault, _BUSY):
         return Unavailable(f"cannot {what}: the host is busy with it")
     if isinstance(fault, _OPEN):
         return OutcomeUnknown(f"cannot tell whether to {what} worked")
-    if isinstance(fault, vmodl.fault.ManagedObjectNotFound):
-        return Refused(f"cannot {what}: what it is about was removed meanwhile by another tool")
-    if isinstance(fault, vim.fault.NoDiskSpace):
-        return Refused(f"cannot {what}: its datastore is full", remedy="make room on the datastore")
-    return Refused(f"cannot {what}: the host refused")
+    for kinds, why, remedy in _REFUSALS:
+        if isinstance(fault, kinds):
+            return Refused(f"cannot {what}: {why}", remedy=remedy)
+    return Refused(f"cannot {what}: the host refused", remedy=_LOOK)
 
 
-def _forbidden(fault: Any, what: str) -> Refused:
-    privilege = getattr(fault, "privilegeId", None) or "that privilege"
+def _forbidden(fault: Any, attempt: Attempt) -> Refused:
+    privilege, thing = str(getattr(fault, "privilegeId", None) or ""), getattr(fault, "object", None)
+    where = f" on {kind_of(thing)} {identity(thing)}" if thing is not None else ""
     return Refused(
-        f"cannot {what}: the account lacks the privilege {privilege}",
-        remedy=f"give the node's setting user a role with {privilege} on the host, or use another account",
+        f"cannot {attempt.what}: the account {attempt.account} lacks the privilege"
+        f" {privilege or '(it is not told which)'}{where}",
+        remedy=permit(attempt.account, privilege),
     )
+
+
+def permit(account: str, privilege: str) -> str:
+    """Return what to do for an account that lacks a privilege."""
+    harm = purpose(privilege)
+    without = f" (without it {harm})" if harm else ""
+    role = f"a role with {privilege}{without}" if privilege else "a role with it"
+    return f"give {account} {role} there, or set another account as the node's setting user"

@@ -1,20 +1,19 @@
 """One host in the server's inventory: where its VMs, its datastore and its port groups are."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
 from metier.domain.errors import Refused, Unavailable
-from metier.domain.hardware import Hardware
-from metier.drivers.hypervisor.api import HostFacts
 from metier.drivers.hypervisor.vsphere.configuration import Place, Settings
 from metier.drivers.hypervisor.vsphere.endpoint import Endpoint
-from metier.drivers.hypervisor.vsphere.properties import Found, identity, read, read_all, read_listed
-from metier.drivers.hypervisor.vsphere.vmware import vim
+from metier.drivers.hypervisor.vsphere.look import Looks
+from metier.drivers.hypervisor.vsphere.properties import Found, read, read_all, read_listed
+from metier.drivers.hypervisor.vsphere.upwards import datacenter_in, upwards
+from metier.drivers.hypervisor.vsphere.vmware import identity, plain, vim
 
-# Deeper than any inventory is; only a server that lies has more.
-_DEEPEST = 64
 _SHOWN = 20
+_PATHS = ("name", "browser", "summary.url", "summary.type")
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +23,8 @@ class Datastore:
     Attributes:
         datacenter: Its datacenter; `datacenter_path` is what HTTP calls it.
         browser: VMware's object that lists files.
+        identity: The same on whichever server it is met, and no other's; empty where it is not told.
+        kind: VMware's word for its file system, in small letters.
     """
 
     ref: Any
@@ -31,6 +32,8 @@ class Datastore:
     datacenter: Any
     datacenter_path: str
     browser: Any
+    identity: str = ""
+    kind: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +43,7 @@ class Host:
     Attributes:
         port_groups: The port groups it has, by name.
         networks: The operator's names, and the names of port groups that they stand for.
+        looks: What was seen of its VMs.
     """
 
     ref: Any
@@ -48,6 +52,7 @@ class Host:
     datastore: Datastore
     port_groups: Mapping[str, Any]
     networks: Mapping[str, str]
+    looks: Looks = field(default_factory=Looks, compare=False)
 
     def names_of(self, backing: Any) -> Iterator[str]:
         """Yield the operator's names for what an interface is on."""
@@ -55,7 +60,7 @@ class Host:
         for name, target in self.networks.items():
             group = self.port_groups.get(target)
             is_distributed = group is not None and port is not None and port.portgroupKey == identity(group)
-            if is_distributed or getattr(backing, "deviceName", None) == target:
+            if is_distributed or plain(getattr(backing, "deviceName", None)) == target:
                 yield name
 
 
@@ -67,7 +72,7 @@ def find_host(endpoint: Endpoint, settings: Settings, place: Place) -> Host:
     datacenter, path = _datacenter(endpoint, found.values["parent"])
     folder = read(endpoint, datacenter, "vmFolder")["vmFolder"]
     port_groups = {
-        str(group.values.get("name")): group.ref
+        plain(group.values.get("name")): group.ref
         for group in read_listed(endpoint, found.ref, "network", vim.Network, "name")
     }
     datastore = _datastore(endpoint, found.ref, settings, place)
@@ -76,43 +81,50 @@ def find_host(endpoint: Endpoint, settings: Settings, place: Place) -> Host:
         pool,
         folder,
         Datastore(
-            datastore.ref, str(datastore.values["name"]), datacenter, path, datastore.values["browser"]
+            datastore.ref,
+            str(datastore.values["name"]),
+            datacenter,
+            path,
+            datastore.values["browser"],
+            _identity(datastore.values.get("summary.url")),
+            str(datastore.values.get("summary.type") or "").lower(),
         ),
         port_groups,
         place.networks,
     )
 
 
-def require_connected(endpoint: Endpoint, host: Host, place: Place) -> None:
-    """Raise Unavailable unless the server reaches the host now."""
-    state = read(endpoint, host.ref, "runtime.connectionState").get("runtime.connectionState")
+class State(NamedTuple):
+    """How a host is now.
+
+    Attributes:
+        patch_level: Of its software.
+        is_maintained: It is in maintenance mode, and runs nothing new.
+    """
+
+    patch_level: str = ""
+    is_maintained: bool = False
+
+
+def require_connected(endpoint: Endpoint, host: Host, place: Place) -> State:
+    """Return how the host is; raises Unavailable unless the server reaches it now."""
+    values = read(
+        endpoint,
+        host.ref,
+        "runtime.connectionState",
+        "runtime.inMaintenanceMode",
+        "summary.config.product.build",
+    )
+    state = values.get("runtime.connectionState")
     if state != "connected":
         raise Unavailable(
             f"{place.node} is {state or 'in an unknown state'}, says {endpoint.url}",
             remedy="look after the host in vCenter",
         )
-
-
-def host_facts(endpoint: Endpoint, host: Host) -> HostFacts:
-    """Ask a host what it is and has."""
-    values = read(
-        endpoint,
-        host.ref,
-        "summary.hardware.memorySize",
-        "summary.hardware.numCpuThreads",
-        "summary.config.product.fullName",
+    return State(
+        str(values.get("summary.config.product.build") or ""),
+        values.get("runtime.inMaintenanceMode") is True,
     )
-    reached = frozenset(name for name, target in host.networks.items() if target in host.port_groups)
-    hardware = Hardware(
-        memory_mib=int(values.get("summary.hardware.memorySize") or 0) >> 20,
-        cpus=int(values.get("summary.hardware.numCpuThreads") or 0),
-        disk_gib=free_bytes(endpoint, host.datastore) >> 30,
-        nics=max(1, len(reached)),
-        networks=reached,
-        image_forms=frozenset(("vmm-host",)),
-    )
-    product = str(values.get("summary.config.product.fullName") or "VMware ESX")
-    return HostFacts(hardware, product, accelerated=True)
 
 
 def free_bytes(endpoint: Endpoint, datastore: Datastore) -> int:
@@ -143,13 +155,19 @@ def attachment(endpoint: Endpoint, host: Host, place: Place, name: str) -> Any:
     return device.DistributedVirtualPortBackingInfo(port=port)
 
 
+def _names(found: Found) -> tuple[str, str]:
+    """Return an object's name as VMware has it, and as people see it."""
+    name = str(found.values.get("name"))
+    return name, plain(name)
+
+
 def _chosen(endpoint: Endpoint, hosts: list[Found], place: Place) -> Found:
     if not endpoint.is_vcenter and len(hosts) == 1:
         return hosts[0]
-    matching = [host for host in hosts if place.host and host.values.get("name") == place.host]
+    matching = [host for host in hosts if place.host and place.host in _names(host)]
     if len(matching) == 1:
         return matching[0]
-    names = sorted(str(host.values.get("name")) for host in hosts)
+    names = sorted(plain(host.values.get("name")) for host in hosts)
     shown = ", ".join(names[:_SHOWN]) + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")
     what = f"host {place.host}" if place.host else "a single host"
     raise Refused(
@@ -160,28 +178,17 @@ def _chosen(endpoint: Endpoint, hosts: list[Found], place: Place) -> Found:
 
 def _datacenter(endpoint: Endpoint, at: Any) -> tuple[Any, str]:
     """Return the datacenter above an object, and its path as HTTP spells it."""
-    names: list[str] = []
-    found = None
-    for _ in range(_DEEPEST):
-        values = read(endpoint, at, "name", "parent")
-        if isinstance(at, vim.Datacenter):
-            found = at
-        above = values.get("parent")
-        if above is None:
-            break
-        if found is not None:
-            names.append(str(values["name"]))
-        at = above
+    found = datacenter_in(list(upwards(endpoint, at)))
     if found is None:
         raise Refused(f"{endpoint.url} tells no datacenter of the host")
-    return found, "/".join(reversed(names))
+    return found
 
 
 def _datastore(endpoint: Endpoint, host: Any, settings: Settings, place: Place) -> Found:
     found = [
         one
-        for one in read_listed(endpoint, host, "datastore", vim.Datastore, "name", "browser")
-        if not settings.datastore or one.values.get("name") == settings.datastore
+        for one in read_listed(endpoint, host, "datastore", vim.Datastore, *_PATHS)
+        if not settings.datastore or settings.datastore in _names(one)
     ]
     if len(found) == 1:
         return found[0]
@@ -191,3 +198,8 @@ def _datastore(endpoint: Endpoint, host: Any, settings: Settings, place: Place) 
         f"{place.node} has {len(found)} datastores",
         remedy="say which one Metier may use: set the node's setting datastore",
     )
+
+
+def _identity(url: object) -> str:
+    """Return the place of a datastore as every host has it, whatever form its release writes that in."""
+    return str(url or "").removeprefix("ds://").rstrip("/")

@@ -9,6 +9,18 @@ from metier.drivers.hypervisor.vsphere.vmware import vim
 
 _PREFIX = "metier."
 _NUMBERS = 9  # digits; more is nothing that Metier wrote
+_WORDS = (
+    "site",
+    "node",
+    "number",
+    "disk-gib",
+    "instance",
+    "image",
+    "facts",
+    "staged",
+    "staged-folder",
+    "was",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +33,9 @@ class Mark:
         instance: Id of the instance on it, if any.
         image: Key of the image that the instance stands on; empty if there is none.
         facts: More about what runs there, for people who look at the host.
+        staged: Name that a VM had when it was taken over from a person; empty for Metier's own.
+        staged_folder: Setting `staged_folder` by which it was handed over; empty if only by its name.
+        was: What it was then, as `staged` wrote it.
     """
 
     site: str
@@ -30,6 +45,9 @@ class Mark:
     instance: str | None = None
     image: str = ""
     facts: Mapping[str, str] = field(default_factory=dict)
+    staged: str = ""
+    staged_folder: str = ""
+    was: str = ""
 
 
 def mark_options(mark: Mark) -> list[Any]:
@@ -42,7 +60,19 @@ def mark_options(mark: Mark) -> list[Any]:
         "instance": mark.instance or "",
         "image": mark.image,
         "facts": json.dumps(dict(mark.facts), sort_keys=True) if mark.facts else "",
+        "staged": mark.staged,
+        "staged-folder": mark.staged_folder,
+        "was": mark.was,
     }
+    return _options(words)
+
+
+def no_mark() -> list[Any]:
+    """Return the entries that take a mark off a VM."""
+    return _options(dict.fromkeys(_WORDS, ""))
+
+
+def _options(words: Mapping[str, str]) -> list[Any]:
     return [vim.option.OptionValue(key=_PREFIX + name, value=text) for name, text in words.items()]
 
 
@@ -59,6 +89,9 @@ def read_mark(extra: Mapping[str, str]) -> Mark | None:
         disk_gib=int(disk),
         instance=extra.get(_PREFIX + "instance") or None,
         image=extra.get(_PREFIX + "image", ""),
+        staged=extra.get(_PREFIX + "staged", ""),
+        staged_folder=extra.get(_PREFIX + "staged-folder", ""),
+        was=extra.get(_PREFIX + "was", ""),
     )
 
 

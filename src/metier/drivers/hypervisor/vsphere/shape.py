@@ -90,6 +90,26 @@ def shape_for(machine: Machine, nic_count: int) -> Shape:
     )
 
 
+def nearest_guest_id(guest_id: str) -> str:
+    """Return the word for a guest that every host knows, for one that an older host does not."""
+    return "otherGuest64" if "64" in guest_id else "otherGuest"
+
+
+def kept_nics(nics: Sequence[Any], wanted: tuple[str, ...]) -> list[str]:
+    """Return remarks on interfaces that stay as they are and that the image would have of another kind."""
+    if not wanted:
+        return []
+    remarks = []
+    for number, nic in enumerate(nics):
+        model = wanted[min(number, len(wanted) - 1)]
+        if not isinstance(nic, _NICS.get(model, type(nic))):
+            kind = type(nic).__name__.rpartition("Virtual")[2].lower()
+            remarks.append(
+                f"network interface {number + 1} of the staged VM stays a {kind}; the image expects a {model}"
+            )
+    return remarks
+
+
 def _guest_id(machine: Machine, *, is_windows: bool) -> str:
     """Return VMware's word for a guest; a wrong one costs convenience, an unknown one is refused by hosts."""
     known: Sequence[str] = vim.vm.GuestOsDescriptor.GuestOsIdentifier.values

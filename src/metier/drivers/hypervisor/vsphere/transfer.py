@@ -7,10 +7,10 @@ from contextlib import contextmanager
 from typing import Any
 from urllib.parse import quote, urlencode
 
-from metier.domain.errors import DriverError, Refused, Unavailable
+from metier.domain.errors import DriverError, OutcomeUnknown, Refused, Unavailable
 from metier.drivers.hypervisor.vsphere.attempt import Attempt
 from metier.drivers.hypervisor.vsphere.endpoint import Endpoint
-from metier.drivers.hypervisor.vsphere.faults import MAX_WORDS, VmwareSaid
+from metier.drivers.hypervisor.vsphere.faults import MAX_WORDS, VmwareSaid, permit, translated
 from metier.drivers.hypervisor.vsphere.host import Datastore
 from metier.drivers.hypervisor.vsphere.wire import DEADLINES
 
@@ -54,16 +54,17 @@ class Transfers:
             return self._answer(connection, f"read {file}").read(SMALL_BYTES)
 
     def pieces(self, file: str) -> Iterator[bytes]:
-        """Yield a file, piece by piece."""
-        self._endpoint.ensure_session()
-        with self._connection() as connection:
-            connection.request("GET", self._path(file), headers=self._headers())
-            answer = self._answer(connection, f"read {file}")
-            while piece := answer.read(_PIECE_BYTES):
-                self._attempt.check()
-                yield piece
-            if answer.length:
-                raise http.client.IncompleteRead(b"", answer.length)
+        """Yield a file, piece by piece; what breaks here is told as what it means."""
+        with translated(self._attempt):
+            self._endpoint.ensure_session()
+            with self._connection() as connection:
+                connection.request("GET", self._path(file), headers=self._headers())
+                answer = self._answer(connection, f"read {file}")
+                while piece := answer.read(_PIECE_BYTES):
+                    self._attempt.check()
+                    yield piece
+                if answer.length:
+                    raise http.client.IncompleteRead(b"", answer.length)
 
     def _send(
         self, connection: http.client.HTTPSConnection, file: str, pieces: Iterable[bytes], sent: Sent
@@ -108,11 +109,15 @@ class Transfers:
     def _refused(self, answer: Any, what: str) -> DriverError:
         name = f"{what} on datastore {self._datastore.name}"
         if answer.status in (401, 503):
+            if self._attempt.has_begun:
+                return OutcomeUnknown(
+                    f"cannot tell how far it came to {self._attempt.what}: the host would not {name} now"
+                )
             return Unavailable(f"cannot {self._attempt.what}: the host would not {name} now")
         if answer.status == 403:
             return Refused(
-                f"cannot {self._attempt.what}: the account may not {name}",
-                remedy="give the account of the node's setting user the privilege Datastore.FileManagement",
+                f"cannot {self._attempt.what}: the account {self._endpoint.user} may not {name}",
+                remedy=permit(self._endpoint.user, "Datastore.FileManagement"),
             )
         if answer.status == 404:
             return Refused(f"cannot {self._attempt.what}: the host cannot {name}: there is no such file")

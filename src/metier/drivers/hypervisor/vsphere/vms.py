@@ -9,12 +9,12 @@ from metier.domain.errors import Refused
 from metier.domain.hardware import Hardware
 from metier.domain.ids import NodeId
 from metier.domain.observation import Power, Stray, VmFacts
-from metier.drivers.hypervisor.vsphere.configuration import Place
+from metier.drivers.hypervisor.vsphere.configuration import Place, Settings
 from metier.drivers.hypervisor.vsphere.endpoint import Endpoint
 from metier.drivers.hypervisor.vsphere.host import Host
 from metier.drivers.hypervisor.vsphere.mark import Mark, read_mark
 from metier.drivers.hypervisor.vsphere.properties import Found, read, read_listed
-from metier.drivers.hypervisor.vsphere.vmware import vim
+from metier.drivers.hypervisor.vsphere.vmware import identity, plain, vim, vmodl
 
 # Forms of image that can be put on a VM here; the matrix stores them all as qcow2.
 IMAGE_FORMS = frozenset(("qcow2", "raw", "vmdk"))
@@ -86,13 +86,36 @@ class Vm:
         """Return its network interfaces, in order."""
         return self.of_kind(vim.vm.device.VirtualEthernetCard)
 
-    def facts(self, host: Host) -> VmFacts:
-        """Return it as the loop sees it."""
-        macs = tuple(str(nic.macAddress).lower() for nic in self.nics if nic.macAddress)
-        address = self.address if self.power is Power.ON else None
-        return VmFacts(self.number, self.power, self._hardware(host), self.instance, address, macs)
+    @property
+    def macs(self) -> tuple[str, ...]:
+        """Return the addresses of its network interfaces."""
+        return tuple(str(nic.macAddress).lower() for nic in self.nics if nic.macAddress)
 
-    def _hardware(self, host: Host) -> Hardware:
+    def facts(self, host: Host, settings: Settings) -> VmFacts:
+        """Return it as the loop sees it: staged only as long as the settings hand it over."""
+        assert self.mark is not None
+        return VmFacts(
+            self.number,
+            self.power,
+            self.hardware(host),
+            self.instance,
+            self.address if self.power is Power.ON else None,
+            self.macs,
+            is_staged=settings.hands_over(self.mark.staged, self.mark.staged_folder),
+        )
+
+    @property
+    def is_staged(self) -> bool:
+        """Whether a person made it, and it is to be given back."""
+        return bool(self.staged_name)
+
+    @property
+    def staged_name(self) -> str:
+        """Name that it had when it was taken over from a person; empty for Metier's own."""
+        return self.mark.staged if self.mark else ""
+
+    def hardware(self, host: Host) -> Hardware:
+        """Return what it is configured with."""
         return Hardware(
             memory_mib=self.memory_mib,
             cpus=self.cpus,
@@ -109,12 +132,19 @@ class Listed(NamedTuple):
     Attributes:
         owned: Metier's VMs of this node, by number.
         others: All others, whoever made them.
-        strays: VMs of other nodes of this site, which somebody moved here; they are others too.
+        strayed: VMs of other nodes of this site, which somebody moved here; they are others too.
     """
 
     owned: list[Vm]
     others: list[Vm]
-    strays: list[Stray]
+    strayed: list[Vm]
+
+    @property
+    def strays(self) -> tuple[Stray, ...]:
+        """Return those as the loop sees them, in order."""
+        marked = [(vm.mark, vm.power) for vm in self.strayed if vm.mark is not None]
+        strays = [Stray(NodeId(mark.node), mark.number, power) for mark, power in marked]
+        return tuple(sorted(strays, key=lambda stray: (stray.host, stray.number)))
 
 
 def list_vms(endpoint: Endpoint, host: Host, place: Place) -> Listed:
@@ -122,11 +152,11 @@ def list_vms(endpoint: Endpoint, host: Host, place: Place) -> Listed:
     listed = Listed([], [], [])
     owned: dict[int, Vm] = {}
     for vm in _read(endpoint, host):
-        if not _is_of(place, vm):
+        if not is_of(place, vm):
             listed.others.append(vm)
         elif vm.mark is not None and vm.mark.node != place.node:
             listed.others.append(vm)
-            listed.strays.append(Stray(NodeId(vm.mark.node), vm.mark.number, vm.power))
+            listed.strayed.append(vm)
         elif vm.number in owned:
             # Two with one identity: a copy that was registered by hand.  The first by name and id is ours.
             first, second = sorted((owned[vm.number], vm), key=lambda one: _rank(place, one))
@@ -135,7 +165,6 @@ def list_vms(endpoint: Endpoint, host: Host, place: Place) -> Listed:
         else:
             owned[vm.number] = vm
     listed.owned.extend(owned[number] for number in sorted(owned))
-    listed.strays.sort(key=lambda stray: (stray.host, stray.number))
     return listed
 
 
@@ -144,19 +173,41 @@ def look_up(endpoint: Endpoint, host: Host, place: Place, number: int) -> Vm | N
 
     Asks all VMs for no more than who they are, and this one for all the rest.
     """
+    vm = _seen_before(endpoint, host, place, number)
+    if vm is not None:
+        return vm
     wanted, owned, others = place.vm_id(place.node, number), [], []
     for found in read_listed(endpoint, host.ref, "vm", vim.VirtualMachine, "name", "config.instanceUuid"):
         vm = None
         if found.values.get("config.instanceUuid") == wanted:
-            vm = _vm(Found(found.ref, read(endpoint, found.ref, *_PATHS)))
-        if vm is not None and _is_of(place, vm) and vm.number == number:
+            vm = read_vm(endpoint, found.ref)
+        if vm is not None and is_of(place, vm) and vm.number == number:
             owned.append(vm)
         else:
-            others.append(_plain(str(found.values.get("name", ""))))
+            others.append(plain(found.values.get("name", "")))
     if owned:
         return min(owned, key=lambda one: _rank(place, one))
-    _refuse_name(place, number, others)
+    refuse_name(place, number, others)
     return None
+
+
+def _seen_before(endpoint: Endpoint, host: Host, place: Place, number: int) -> Vm | None:
+    """Return Metier's VM `number`, read anew, if it is still what and where the last look saw it."""
+    ref = host.looks.find(place.vm_id(place.node, number))
+    if ref is None:
+        return None
+    try:
+        values = read(endpoint, ref, *_PATHS, "runtime.host")
+    except vmodl.fault.ManagedObjectNotFound:
+        return None
+    at, vm = values.get("runtime.host"), _vm(Found(ref, values))
+    is_here = at is not None and identity(at) == identity(host.ref)
+    return vm if is_here and is_of(place, vm) and vm.number == number else None
+
+
+def read_vm(endpoint: Endpoint, ref: Any) -> Vm:
+    """Return one VM; raises ManagedObjectNotFound if it is gone."""
+    return _vm(Found(ref, read(endpoint, ref, *_PATHS)))
 
 
 def find(listed: Listed, number: int) -> Vm | None:
@@ -164,22 +215,8 @@ def find(listed: Listed, number: int) -> Vm | None:
     return next((vm for vm in listed.owned if vm.number == number), None)
 
 
-def get(listed: Listed, place: Place, number: int) -> Vm:
-    """Return Metier's VM `number`; raises Refused if there is none."""
-    vm = find(listed, number)
-    if vm is None:
-        _refuse_name(place, number, [other.name for other in listed.others])
-    return given(vm, place, number)
-
-
-def given(vm: Vm | None, place: Place, number: int) -> Vm:
-    """Return VM `number`, if it is there; raises Refused."""
-    if vm is None:
-        raise Refused(f"{place.node} has no VM{number} of Metier's")
-    return vm
-
-
-def _refuse_name(place: Place, number: int, others: Iterable[str]) -> None:
+def refuse_name(place: Place, number: int, others: Iterable[str]) -> None:
+    """Raise Refused if another VM has the name of VM `number`."""
     name = place.vm(number)
     if name in others:
         raise Refused(
@@ -196,7 +233,7 @@ def require_off(vm: Vm, place: Place, verb: str, remedy: str = "stop it first") 
 
 
 def _read(endpoint: Endpoint, host: Host) -> Iterator[Vm]:
-    for found in read_listed(endpoint, host.ref, "vm", vim.VirtualMachine, *_PATHS):
+    for found in host.looks.look(endpoint, host.ref, _PATHS):
         if "name" in found.values:
             yield _vm(found)
 
@@ -207,7 +244,7 @@ def _vm(found: Found) -> Vm:
     connected = values.get("runtime.connectionState") == "connected"
     return Vm(
         ref=found.ref,
-        name=_plain(str(values["name"])),
+        name=plain(values["name"]),
         state=str(values.get("runtime.powerState")) if connected else "unknown",
         identity=str(values.get("config.instanceUuid", "")),
         memory_mib=int(values.get("config.hardware.memoryMB") or 0),
@@ -220,7 +257,7 @@ def _vm(found: Found) -> Vm:
     )
 
 
-def _is_of(place: Place, vm: Vm) -> bool:
+def is_of(place: Place, vm: Vm) -> bool:
     """Whether a VM is one of this site's: marked so, and no copy, which VMware gives another identity."""
     mark = vm.mark
     return mark is not None and mark.site == place.site and vm.identity == place.vm_id(mark.node, mark.number)
@@ -234,11 +271,6 @@ def _options(options: Iterable[Any] | None) -> Iterator[tuple[str, str]]:
     for option in options or ():
         if isinstance(option.value, str):
             yield str(option.key), option.value
-
-
-def _plain(name: str) -> str:
-    """Return a name as people typed it: VMware escapes what its paths cannot hold."""
-    return name.replace("%2f", "/").replace("%5c", "\\").replace("%25", "%")
 
 
 def _usable(text: Any) -> str | None:

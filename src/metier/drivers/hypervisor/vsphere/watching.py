@@ -9,8 +9,8 @@ from metier.domain.errors import DriverError
 from metier.drivers.hypervisor.vsphere.attempt import Attempt
 from metier.drivers.hypervisor.vsphere.endpoint import Endpoint
 from metier.drivers.hypervisor.vsphere.faults import translated
-from metier.drivers.hypervisor.vsphere.properties import everything, identity
-from metier.drivers.hypervisor.vsphere.vmware import vim, vmodl
+from metier.drivers.hypervisor.vsphere.properties import everything
+from metier.drivers.hypervisor.vsphere.vmware import identity, vim, vmodl
 from metier.drivers.hypervisor.vsphere.wire import DEADLINES
 
 Collector = vmodl.query.PropertyCollector

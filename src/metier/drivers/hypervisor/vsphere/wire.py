@@ -1,16 +1,15 @@
 """Connections to a VMware server: its certificate is always checked, and no wait outlasts its deadline."""
 
-import hashlib
 import heapq
 import http.client
 import select
 import socket
-import ssl
 import threading
 import time
 from contextlib import suppress
 
-from metier.domain.errors import Refused
+from metier.drivers import certificate
+from metier.drivers.certificate import Advice, Server
 from metier.drivers.hypervisor.vsphere.attempt import Attempt
 from metier.drivers.hypervisor.vsphere.configuration import Url
 
@@ -78,81 +77,17 @@ class Deadlines:
 DEADLINES = Deadlines()
 
 
-class Trust:
-    """Whom to believe to be the server: an authority's word, or one pinned certificate."""
+_ADVICE = Advice(
+    "`--vmm-setting thumbprint={}`, with `metier node edit NODE` or with the import",
+    "`--vmm-setting ca=FILE`, a file on the controller, PEM",
+)
+
+
+class Trust(certificate.Trust):
+    """Whom to believe to be the server that a node is reached by."""
 
     def __init__(self, url: Url, thumbprint: str, ca: str) -> None:
-        self._url, self._thumbprint, self._ca = url, thumbprint, ca
-
-    def connect(self, timeout_s: float) -> http.client.HTTPSConnection:
-        """Return an open connection to the server, whose certificate was checked.
-
-        Raises:
-            Refused: It is not the server that was meant, as far as its certificate tells.
-            OSError: It cannot be reached.
-        """
-        connection = http.client.HTTPSConnection(
-            self._url.host, self._url.port, timeout=max(timeout_s, 0.001), context=self._context()
-        )
-        try:
-            connection.connect()
-            if self._thumbprint and self._seen(connection) != self._thumbprint:
-                raise self._refused("is not the pinned one", self._seen(connection))
-        except ssl.SSLCertVerificationError as error:
-            connection.close()
-            seen = self._look(timeout_s)
-            raise self._refused(f"cannot be verified ({error.verify_message})", seen) from None
-        except BaseException:  # whatever it is, no connection may stay open
-            connection.close()
-            raise
-        return connection
-
-    def _context(self) -> ssl.SSLContext:
-        if self._thumbprint:
-            return _unverified()
-        try:
-            return ssl.create_default_context(cafile=self._ca or None)
-        except OSError as error:
-            raise Refused(
-                f"cannot read the authorities' certificates for {self._url}",
-                remedy=f"put them as PEM into {self._ca}, or pin the server's thumbprint",
-            ) from error
-
-    def _look(self, timeout_s: float) -> str:
-        """Return the thumbprint of a certificate that is not believed; nothing is said to its server."""
-        connection = http.client.HTTPSConnection(
-            self._url.host, self._url.port, timeout=max(timeout_s, 0.001), context=_unverified()
-        )
-        try:
-            connection.connect()
-            return self._seen(connection)
-        finally:
-            connection.close()
-
-    def _seen(self, connection: http.client.HTTPSConnection) -> str:
-        assert isinstance(connection.sock, ssl.SSLSocket)
-        return hashlib.sha256(connection.sock.getpeercert(binary_form=True) or b"").hexdigest()
-
-    def _refused(self, why: str, seen: str) -> Refused:
-        return Refused(
-            f"the certificate of {self._url} {why}; its SHA-256 thumbprint is {in_colons(seen)}",
-            remedy="compare it with what the host's own console shows, and set it as thumbprint if it is the"
-            " same; if it is not, somebody may be between you and the host",
-        )
-
-
-def in_colons(thumbprint: str) -> str:
-    """Return a thumbprint as VMware's own tools write it."""
-    upper = thumbprint.upper()
-    return ":".join(upper[at : at + 2] for at in range(0, len(upper), 2))
-
-
-def _unverified() -> ssl.SSLContext:
-    """Return what takes any certificate; whoever uses it compares the thumbprint before saying a word."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.check_hostname = False
-    context.verify_mode = ssl.CERT_NONE
-    return context
+        super().__init__(Server(url.host, url.port, str(url)), thumbprint, ca, _ADVICE)
 
 
 def is_stale(connection: http.client.HTTPSConnection) -> bool:
