@@ -17,15 +17,18 @@ from fastapi import FastAPI
 from metier.cli.inprocess import Console, Line
 from metier.control.loop import Loop
 from metier.control.matrix_sight import LowSpace
+from metier.control.sealing import NO_VAULT, login_of
 from metier.control.tools import Tools
 from metier.control.world import Clock, SteadyClock, SystemClock
 from metier.domain.errors import Refusal
 from metier.domain.fleet import Changes, Fleet, Kind
 from metier.domain.job import Job, JobState
-from metier.domain.node import Node
+from metier.domain.node import Endpoint, Node
+from metier.domain.secret import Vault
 from metier.domain.url import is_url
-from metier.drivers.book import DriverBook
-from metier.drivers.registry import check_settings, load_driver
+from metier.drivers.book import DriverBook, SealedForGood, opened
+from metier.drivers.guide import InstalledDrivers
+from metier.drivers.registry import check_settings, load_driver, secrets_of
 from metier.matrix.folder_matrix import FolderMatrix
 from metier.matrix.seeds.making import check_personalities, make_seed, texts_of
 from metier.matrix.settings import MatrixSettings, read_settings
@@ -41,6 +44,7 @@ from metier.store.backup import restore as restore_store
 from metier.store.journal_file import read_journal
 from metier.store.open import open_store
 from metier.store.site_file import dump_site
+from metier.store.vault import FileVault
 from metier.web.app import Parts, build_app
 from metier.web.identity import TokenFile
 from metier.web.server import Listen
@@ -82,6 +86,7 @@ def serve(state: Path, listen: Listen | None = None) -> None:
         Refusal: Another controller runs there, or its state cannot be used.
     """
     load_operations()
+    _log_plainly()
     _allow_many_files()
     refuse_simulated(state)
     state.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -116,6 +121,7 @@ def serve_simulated(
         WrongUsage: The exported site cannot be read.
     """
     load_operations()
+    _log_plainly()
     _end_in_order()
     with simulated_folder(what.folder) as state:
         store = open_store(state)
@@ -123,7 +129,8 @@ def serve_simulated(
         clock = SteadyClock(moment, what.speed)
         site = LiveSite(fleet, clock)
         holder = f"the simulated controller on {state}"
-        tools = replace(site.tools(validate_simulated), texts=texts_of)
+        guide = InstalledDrivers(is_simulated=True)
+        tools = replace(site.tools(validate_simulated), texts=texts_of, secrets=secrets_of, guide=guide)
         loop = Loop(
             store,
             tools,
@@ -196,13 +203,18 @@ def _console(relay: Relay, folder: Path) -> Console:
     return Console(Line(answer, relay.pass_s, relay.is_up, folder=folder))
 
 
-def backup(state: Path, out: BinaryIO) -> None:
-    """Write a consistent copy of everything kept for `state`; a controller may run meanwhile."""
+def backup(state: Path, out: BinaryIO) -> Path | None:
+    """Write a consistent copy of everything kept for `state`; a controller may run meanwhile.
+
+    Returns the key that opens the secrets in it, and that is not in it; None if there is none.
+    """
     store = open_store(database(state))
     try:
         out.writelines(store.backup())
     finally:
         store.close()
+    key = FileVault(state).path
+    return key if key.exists() else None
 
 
 def restore(state: Path, source: BinaryIO) -> None:
@@ -216,18 +228,31 @@ def restore(state: Path, source: BinaryIO) -> None:
 
 def _tools(state: Path, settings: MatrixSettings) -> Tools:
     matrix = FolderMatrix(state / MATRIX, others=settings.folders)
-    return Tools(DriverBook(), matrix, make_seed, validate, texts_of)
+    vault = FileVault(state)
+    return Tools(
+        DriverBook(vault),
+        matrix,
+        make_seed,
+        lambda before, changes: validate(before, changes, vault),
+        texts_of,
+        vault,
+        secrets_of,
+        InstalledDrivers(),
+    )
 
 
-def validate(before: Fleet, changes: Changes) -> None:
+def validate(before: Fleet, changes: Changes, vault: Vault = NO_VAULT) -> None:
     """Refuse what only the outside can judge: driver settings, and archives that are not there."""
     for name, node in changes.get(Kind.NODE, {}).items():
         if node is not None:
-            _check_drivers(before.nodes.get(name), node)
+            _check_drivers(before.nodes.get(name), node, vault)
     validate_simulated(before, changes)
     for job in changes.get(Kind.JOB, {}).values():
         if job is not None and job.state is JobState.QUEUED:
             _check_paths(job)
+            login = login_of(job.arguments)
+            if login is not None:
+                _check_endpoint("hypervisor", login, vault)
 
 
 def _check_paths(job: Job) -> None:
@@ -261,11 +286,30 @@ def _check_collectors(names: Iterable[str]) -> None:
         load_driver("collector", name)
 
 
-def _check_drivers(before: Node | None, node: Node) -> None:
+def _check_drivers(before: Node | None, node: Node, vault: Vault) -> None:
     if node.vmm is not None and (before is None or before.vmm != node.vmm):
-        check_settings("hypervisor", node.vmm.driver, node.vmm.settings)
+        _check_endpoint("hypervisor", node.vmm, vault)
     if node.power is not None and (before is None or before.power != node.power):
-        check_settings("power", node.power.driver, node.power.settings)
+        _check_endpoint("power", node.power, vault)
+
+
+def _check_endpoint(family: str, endpoint: Endpoint, vault: Vault) -> None:
+    try:
+        settings = opened(endpoint.settings, vault)
+    except SealedForGood as error:
+        raise Refusal(
+            f"cannot check the settings of driver {endpoint.driver}",
+            remedy=f"give {error.setting} again, too",
+        ) from error
+    check_settings(family, endpoint.driver, settings)
+
+
+def _log_plainly() -> None:
+    """Let traces in the log show lines of code alone: their frames may hold an order with a secret."""
+    *usual, _ = structlog.get_config()["processors"]
+    colors = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
+    renderer = structlog.dev.ConsoleRenderer(colors=colors, exception_formatter=structlog.dev.plain_traceback)
+    structlog.configure(processors=[*usual, renderer])
 
 
 def _allow_many_files() -> None:

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 HELP_WIDTH = 100
 """How wide help may grow on a wide terminal."""
 
+DRIVER_SETTINGS = ("vmm_setting", "power_setting")
+"""The arguments that are settings of a driver, as `KEY=VALUE`."""
+
 _REPEATING_FORMS = ("show", "edit", "delete", "verb")
 _DEFAULT_TIMEOUT_S = 600.0
 
@@ -45,6 +48,7 @@ def command_of(operation: "Operation") -> click.Command:
     named = repeating(operation)
     parameters = [parameter_of(part, repeats=part is named) for part in operation.arguments]
     parameters.sort(key=lambda parameter: isinstance(parameter, click.Option))
+    parameters += _file_options(operation)
     taken = {name for parameter in parameters for name in parameter.opts}
     parameters += [option for option in _shared_options(operation) if not taken & set(option.opts)]
     return OperationCommand(
@@ -105,6 +109,19 @@ def _shared_options(operation: "Operation") -> list[click.Option]:
     if operation.key == "event list":
         options.append(_flag("follow", "Go on with what comes"))
     return [*options, state_option()]
+
+
+def _file_options(operation: "Operation") -> list[click.Option]:
+    """Return the options that take settings of drivers from files."""
+    names = [part.name for part in operation.arguments if part.name in DRIVER_SETTINGS]
+    return [_file_option(name, "--" + name.replace("_", "-")) for name in names]
+
+
+def _file_option(name: str, flag: str) -> click.Option:
+    text = f"A {flag} whose value is in a file, - for standard input: for secrets, which are never typed"
+    return click.Option(
+        [f"common_{name}_file", f"{flag}-file"], multiple=True, metavar="KEY=FILE", help=f"{text}; repeatable"
+    )
 
 
 def _out_option() -> click.Option:

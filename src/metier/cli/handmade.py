@@ -12,7 +12,7 @@ from metier.cli.commands import output_option, state_option
 from metier.cli.estate import estate
 from metier.cli.failure import Failure, wrong_usage
 from metier.cli.output import emit, list_text, row_text
-from metier.cli.session import session_of
+from metier.cli.session import session_of, warn
 from metier.cli.simulate import simulate
 from metier.operations.paths import ROOT
 
@@ -97,7 +97,8 @@ def befall(ctx: click.Context, common_output: str, sentence: tuple[str, ...], li
 def backup(ctx: click.Context) -> None:
     """Write a consistent copy of all state to standard output, as JSON lines.
 
-    The controller may run meanwhile.
+    The controller may run meanwhile.  Secrets are in it sealed, and the key that opens
+    them, `secrets.key` in the state folder, is not: keep a copy of it apart.
     """
     from metier import app
     from metier.cli.state import state_folder
@@ -105,8 +106,10 @@ def backup(ctx: click.Context) -> None:
     if sys.stdout.isatty():
         raise wrong_usage("a backup does not belong on a terminal", "redirect it: `metier backup > file`")
     parts: Any = app
-    parts.backup(state_folder(session_of(ctx).state), sys.stdout.buffer)
+    key = parts.backup(state_folder(session_of(ctx).state), sys.stdout.buffer)
     sys.stdout.buffer.flush()
+    if key is not None:
+        warn([f"its secrets are sealed, and the key is not in it: keep a copy of {key} apart from it"])
 
 
 @click.command(params=[state_option()])

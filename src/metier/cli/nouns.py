@@ -3,6 +3,7 @@
 SECTIONS = {
     "Things": {
         "node": "Physical and virtual nodes: add, engage, switch, explain.",
+        "driver": "Drivers of VM managers and power controllers, and what there is to set.",
         "pool": "Nodes that are in no tier, and what happens to them by itself.",
         "tier": "Tiers: create, allocate, activate, set their targets, explain.",
         "image": "Image versions: import, create, edit, verify, delete.",

@@ -20,6 +20,7 @@ from metier.cli.afterwards import (
     tell_doubts,
 )
 from metier.cli.client import Client, Request
+from metier.cli.commands import DRIVER_SETTINGS
 from metier.cli.exporting import export
 from metier.cli.failure import Failure, in_json, in_words, wrong_usage
 from metier.cli.output import emit, list_text, printable, row_text
@@ -78,6 +79,14 @@ def read(operation: "Operation", session: Session, values: Mapping[str, Any]) ->
 def change(operation: "Operation", session: Session, values: Mapping[str, Any]) -> None:
     """Carry out a command that changes something."""
     client, form = session.client(), values["common_output"]
+    if values.get("vm"):
+        from metier.cli.vm_login import with_login
+
+        values = with_login(client, values)
+    if any(part.name in DRIVER_SETTINGS for part in operation.arguments):
+        from metier.cli.driver_settings import with_settings
+
+        values = with_settings(operation, client, values)
     calls = _calls(operation, client, values)
     if values["common_plan"]:
         plans, failures = _each(calls, form, lambda call: _planned(client, call))

@@ -6,6 +6,7 @@ it, begins what was decided, and asks what is due.
 """
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, Protocol
 
@@ -17,6 +18,7 @@ from metier.control.inbox import Message, Order
 from metier.control.observe import Probe, Question, Schedule, Sight
 from metier.control.recovery import take_over
 from metier.control.round import Memory, Round, run_round, touched_nodes
+from metier.control.sealing import Sealer
 from metier.control.tools import Tools
 from metier.control.world import Clock
 from metier.domain.actions import Work
@@ -87,6 +89,7 @@ class Engine:
             Refusal: Another controller holds the store.
         """
         self._store, self._tools, self._clock, self._crew, self._jobs = store, tools, clock, crew, jobs
+        self._sealer = Sealer(tools.vault, tools.secrets)
         now = clock.now()
         epoch = store.hold(holder)
         fleet = store.load()
@@ -127,10 +130,11 @@ class Engine:
         Raises:
             MetierError: The change is refused.
         """
-        assert operation.change is not None
+        change = self._sealer.sealing(operation).change
+        assert change is not None
         fleet = self.fleet
         draft = fleet.edit()
-        answer = operation.change(draft, arguments, caller)
+        answer = change(draft, arguments, caller)
         self._tools.validate(fleet, draft.changes)
         return draft, answer
 
@@ -147,7 +151,7 @@ class Engine:
         self._schedule.at_once(question, moment)
 
     def _round(self, messages: Sequence[Message], now: datetime) -> Round | None:
-        result = run_round(self.fleet, messages, self._memory, now)
+        result = run_round(self.fleet, [self._sealing(message) for message in messages], self._memory, now)
         if result.changes or result.entries:
             try:
                 self._store.save(result.changes, result.fleet.generation, result.entries)
@@ -161,6 +165,12 @@ class Engine:
             self._trim(now)
         self._adopt(result, messages, now)
         return result
+
+    def _sealing(self, message: Message) -> Message:
+        """Return an order that records no secret in clear; other messages as they are."""
+        if not isinstance(message, Order):
+            return message
+        return replace(message, operation=self._sealer.sealing(message.operation))
 
     def _not_stored(self, messages: Sequence[Message], error: MetierError) -> None:
         log.error("round not stored", error=chain(error))

@@ -5,6 +5,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Protocol
 
+from metier.control.tools import Drivers
+from metier.control.vm_source import source_vm
 from metier.domain.errors import Bug, Refusal
 from metier.domain.fleet import Fleet
 from metier.domain.hardware import Requirements
@@ -12,11 +14,15 @@ from metier.domain.ids import ImageRef
 from metier.domain.image import CollectorSpec, Image, ImageType
 from metier.domain.image_health import damaged
 from metier.domain.job import FINAL, Job
-from metier.matrix.api import Answers, Hints, ImportOrder, Matrix, Report
+from metier.matrix.api import Answers, Hints, ImportOrder, Matrix, Report, SourceVm
 
 
 class JobTools(Protocol):
-    """What jobs on images work with; capturing needs the drivers too."""
+    """What jobs on images work with."""
+
+    @property
+    def drivers(self) -> Drivers:
+        """Return the opened drivers."""
 
     @property
     def matrix(self) -> Matrix:
@@ -29,12 +35,14 @@ Made = Image | Mapping[str, object] | None
 Work = Callable[[Job, Fleet, Any, Report], Made]
 
 
-def _import(job: Job, _fleet: Fleet, tools: JobTools, report: Report) -> Made:
-    return tools.matrix.import_image(import_order(job.arguments, job.created), report)
+def _import(job: Job, fleet: Fleet, tools: JobTools, report: Report) -> Made:
+    with source_vm(job.arguments, fleet, tools.drivers) as vm:
+        return tools.matrix.import_image(import_order(job.arguments, job.created, vm), report)
 
 
-def _inspect(job: Job, _fleet: Fleet, tools: JobTools, report: Report) -> Made:
-    return tools.matrix.inspect(import_order(job.arguments, job.created), report)
+def _inspect(job: Job, fleet: Fleet, tools: JobTools, report: Report) -> Made:
+    with source_vm(job.arguments, fleet, tools.drivers) as vm:
+        return tools.matrix.inspect(import_order(job.arguments, job.created, vm), report)
 
 
 def _verify(job: Job, fleet: Fleet, tools: JobTools, report: Report) -> Made:
@@ -72,8 +80,8 @@ def awaited_images(fleet: Fleet) -> list[ImageRef]:
     return [ref_of(job.arguments) for job in imports]
 
 
-def import_order(arguments: Mapping[str, Any], created: datetime) -> ImportOrder:
-    """Read an import's recorded arguments back."""
+def import_order(arguments: Mapping[str, Any], created: datetime, vm: SourceVm | None = None) -> ImportOrder:
+    """Read an import's recorded arguments back; `vm` is what they are about, if it is no file."""
     return ImportOrder(
         ref=ref_of(arguments),
         location=_text(arguments, "location"),
@@ -82,6 +90,7 @@ def import_order(arguments: Mapping[str, Any], created: datetime) -> ImportOrder
         hints=Hints(**arguments.get("hints", {})),
         sha256=arguments.get("sha256", ""),
         vmware_only=arguments.get("vmware_only", False),
+        vm=vm,
     )
 
 

@@ -79,6 +79,7 @@ def observation_data(was: Observed, now: Observed) -> dict[str, Any]:
         "vms": {str(n): power.value for n, power in after.items() if before.get(n) is not power},
         "gone": [number for number in before if number not in after],
         "health": None if was.health is now.health else now.health.value,
+        "patch_level": None if was.patch_level == now.patch_level else now.patch_level,
         "foreign_running": None if was.foreign_running == now.foreign_running else now.foreign_running,
     }
     return {name: value for name, value in found.items() if value not in (None, {}, [])}

@@ -13,6 +13,7 @@ from metier.control.matrix_sight import LowSpace
 from metier.control.matrix_watch import MatrixWatch
 from metier.control.services import Dump, Foresee, LoopServices
 from metier.control.tools import Tools
+from metier.control.transfers import Transfers
 from metier.control.workers import Workers
 from metier.control.world import RunningClock
 from metier.domain.errors import Refusal
@@ -54,12 +55,19 @@ class Loop:
         """
         self._store, self._tools, self._clock = store, tools, clock
         self._inbox = Inbox(clock.real_s)
-        self._crew = Crew(self._inbox, tools, clock, make_pool)
+        transfers = Transfers(clock)
+        self._crew = Crew(self._inbox, tools, clock, make_pool, transfers.track)
         self._jobs = Jobs(self._inbox, tools, clock)
         self._engine = Engine(store, tools, clock, self._crew, self._jobs, holder=holder)
         self._watch = MatrixWatch(tools.matrix, self.fleet, self._inbox, clock, low or LowSpace())
         self._services = LoopServices(
-            store, tools, self.fleet, dump, foresee=foresee, measured=self._watch.last
+            store,
+            tools,
+            self.fleet,
+            dump,
+            foresee=foresee,
+            measured=self._watch.last,
+            transfers=transfers.under_way,
         )
         self._view = view_of(self._engine.fleet, Plan(), clock.now(), self._services)
         self._changed = threading.Condition()

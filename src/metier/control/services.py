@@ -13,8 +13,9 @@ from metier.control.tools import Tools
 from metier.domain.errors import MetierError, NoSuchThing, Refusal, chain
 from metier.domain.fleet import Fleet
 from metier.domain.forecast import Forecast
-from metier.domain.ids import node_id
+from metier.domain.ids import NodeId, node_id
 from metier.domain.personality import Carried
+from metier.domain.transfer import Transfer
 from metier.drivers.hypervisor.api import Consoles
 from metier.operations.registry import Row
 from metier.planner.resilience import assess, failure_domains
@@ -76,10 +77,11 @@ class LoopServices:
         dump: Dump | None = None,
         foresee: Foresee | None = None,
         measured: Callable[[], MatrixSight] | None = None,
+        transfers: Callable[[], Mapping[NodeId, Transfer]] = dict,
     ) -> None:
         self._store, self._tools, self._fleet, self._dump = store, tools, fleet, dump
         self._foresee = foresee
-        self._measured = measured
+        self._measured, self._transfers = measured, transfers
         self._one_at_a_time = threading.Lock()
         self._assessed: _Assessed | None = None
         self._foreseen: _Foreseen | None = None
@@ -103,6 +105,18 @@ class LoopServices:
         if not isinstance(hypervisor, Consoles):
             raise NoSuchThing(f"the VM manager of {host.name} offers no console")
         return hypervisor.console(found.vm_number, timeout_s=CONSOLE_TIMEOUT_S)
+
+    def drivers(self) -> Sequence[Row]:
+        """Return every installed driver."""
+        return self._tools.guide.drivers()
+
+    def certificate(self, url: str) -> Row:
+        """Return what is seen of a server's certificate from here; raises MetierError."""
+        return self._tools.guide.certificate(url)
+
+    def transfers(self) -> Mapping[NodeId, Transfer]:
+        """Return which images are being copied to hosts now, by the node that waits for each."""
+        return self._transfers()
 
     def matrix(self) -> Row:
         """Return what was last measured of the image matrix; without anybody who measures it, nothing."""

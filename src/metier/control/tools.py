@@ -1,18 +1,22 @@
 """What the loop works with: drivers, matrix and personality, all passed in by `app.py`."""
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
+from metier.control.sealing import NO_VAULT, DeclaredSecrets, nothing_declared
 from metier.domain.errors import Refusal
 from metier.domain.fleet import Changes, Fleet
 from metier.domain.ids import NodeId
-from metier.domain.node import Node
+from metier.domain.node import Endpoint, Node
 from metier.domain.personality import Carried, Seed
+from metier.domain.secret import Vault
 from metier.drivers.collectors.api import Collector
 from metier.drivers.hypervisor.api import Hypervisor
 from metier.drivers.power.api import PowerController
 from metier.matrix.api import Matrix
+from metier.operations.registry import Row
 
 
 class Drivers(Protocol):
@@ -26,6 +30,12 @@ class Drivers(Protocol):
 
     def collector(self, name: str) -> Collector:
         """Return a collector."""
+
+    def visiting(self, endpoint: Endpoint) -> AbstractContextManager[Any]:
+        """Open the VM manager of a host that is no node of ours, for as long as it is visited.
+
+        Sealed settings are opened.  The context manager raises Refused on entry if it cannot be opened.
+        """
 
     def notify(self, changed: Callable[[NodeId], None]) -> None:
         """Call `changed`, from any thread, when a host says that one of its VMs changed."""
@@ -70,12 +80,47 @@ class Validate(Protocol):
         """Raise MetierError if the outside will not have what `changes` would make of `before`."""
 
 
+class Guide(Protocol):
+    """Tells what operators need to know before they name a driver or a server."""
+
+    def drivers(self) -> Sequence[Row]:
+        """Return every installed driver; see `Services`."""
+
+    def certificate(self, url: str) -> Row:
+        """Return what is seen of a server's certificate; see `Services`; raises MetierError."""
+
+
+class NoGuide:
+    """Knows no driver and reaches no server."""
+
+    def drivers(self) -> Sequence[Row]:
+        """Return nothing."""
+        return ()
+
+    def certificate(self, url: str) -> Row:
+        """Refuse to look."""
+        raise Refusal(
+            f"this controller reaches no server, and none at {url}", remedy="ask one that serves a real site"
+        )
+
+
+NO_GUIDE = NoGuide()
+
+
 @dataclass(frozen=True, slots=True)
 class Tools:
-    """Everything that reaches beyond the process."""
+    """Everything that reaches beyond the process.
+
+    Attributes:
+        vault: Seals secrets before they are recorded.
+        secrets: Which settings of drivers are secrets.
+    """
 
     drivers: Drivers
     matrix: Matrix
     personality: Personality
     validate: Validate
     texts: Texts = no_texts
+    vault: Vault = NO_VAULT
+    secrets: DeclaredSecrets = nothing_declared
+    guide: Guide = NO_GUIDE

@@ -26,6 +26,9 @@ class EstateDisk:
         mode: VMware's word: `persistent`, `independent_persistent`…; empty if nobody said.
         is_shared: Whether other VMs may write to it at the same time.
         controller: What it is attached to, in VMware's words; empty if nobody said.
+        form: What its file is: `flat`, or what cannot be read as it lies: `sesparse`, `sparse`, `vsan`,
+            `vvol`; empty if nobody said.
+        is_child: It holds only the difference to another disk.
     """
 
     label: str
@@ -35,6 +38,8 @@ class EstateDisk:
     mode: str = ""
     is_shared: bool = False
     controller: str = ""
+    form: str = ""
+    is_child: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +63,9 @@ class EstateVm:
         snapshots: How many there are.
         passed_through: Devices of the host that it was given, in words.
         is_ambiguous: Another VM has its name, and the list tells the two apart nowhere.
+        url: Where it can be taken from by an import, if the list is from a server.
+        user: Who asked there.
+        called: By what it is found there: its name, or its .vmx where that is not the only one.
     """
 
     name: str
@@ -83,6 +91,9 @@ class EstateVm:
     host: str = ""
     cluster: str = ""
     folder: str = ""
+    url: str = ""
+    user: str = ""
+    called: str = ""
 
     @property
     def capacity_bytes(self) -> int | None:

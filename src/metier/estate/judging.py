@@ -111,6 +111,8 @@ def _work(vm: EstateVm) -> Iterator[str]:
 
 
 def _work_on_disks(vm: EstateVm) -> Iterator[str]:
+    if not vm.snapshots and any(disk.is_child for disk in vm.disks or ()):
+        yield "it is a linked clone, whose disks hold only what differs from another's: clone it in full"
     for disk in vm.disks or ():
         if disk.raw:
             how = "" if disk.raw == "unknown" else f" in {disk.raw} mode"
@@ -128,6 +130,8 @@ def _at_the_move(vm: EstateVm) -> Iterator[str]:
 
 
 def _notes(vm: EstateVm) -> Iterator[str]:
+    for form in dict.fromkeys(disk.form for disk in vm.disks or () if disk.form not in ("", "flat")):
+        yield f"its disks are {form}, which cannot be read as they lie: export it with ovftool"
     if vm.firmware == "uefi":
         yield "it boots by UEFI: from its disk's default entry, since the variables are not taken over"
     if vm.secure_boot:

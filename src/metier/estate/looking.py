@@ -1,11 +1,12 @@
 """Looks at a whole estate: names, sizes, verdicts and waves of all its VMs."""
 
 import re
+import shlex
 from collections.abc import Iterable
 from dataclasses import replace
 
 from metier.estate.guests import image_type
-from metier.estate.inventory import Estate
+from metier.estate.inventory import Estate, EstateVm
 from metier.estate.judging import judged
 from metier.estate.sizes import sizes_of
 from metier.estate.waves import Looked, wave_numbers
@@ -40,6 +41,14 @@ def image_names(names: Iterable[str]) -> list[str]:
 
 
 def import_line(one: Looked) -> str:
-    """Return the command that takes a VM in, once it was exported to one file."""
-    kind = image_type(one.vm.guest_os)
-    return f"metier image import --name {one.image} --type {kind} --file {one.image}.ova --wait"
+    """Return the command that takes a VM in: straight from its host, or once it was exported to one file."""
+    vm = one.vm
+    source = f"--file {one.image}.ova"
+    if vm.url and vm.called and can_be_fetched(vm):
+        source = f"--url {shlex.quote(vm.url)} --user {shlex.quote(vm.user)} --vm {shlex.quote(vm.called)}"
+    return f"metier image import --name {one.image} --type {image_type(vm.guest_os)} {source} --wait"
+
+
+def can_be_fetched(vm: EstateVm) -> bool:
+    """Say whether all disks are files that can be read as they lie."""
+    return bool(vm.disks) and all(disk.form == "flat" for disk in vm.disks or ())

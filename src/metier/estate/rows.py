@@ -129,6 +129,7 @@ def _disk_row(disk: EstateDisk) -> Row:
     return {
         "label": disk.label,
         "capacity_bytes": disk.capacity_bytes,
+        "format": disk.form or None,
         "thin": disk.thin,
         "raw": disk.raw or None,
         "mode": disk.mode or None,

@@ -3,23 +3,26 @@
 Everything asked for is covered by the role `Read-only`.
 """
 
-import hashlib
 import http.client
 import ssl
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import urlsplit
 from xml.parsers.expat import ExpatError
 
-from metier.domain.errors import Refusal, Unavailable, WrongUsage
-from metier.estate.inventory import Estate
+from metier.domain.errors import Refusal, Refused, Unavailable, WrongUsage
+from metier.drivers.certificate import Advice, NotPinned, Server, Trust, thumbprint_of
+from metier.estate.cells import word
+from metier.estate.inventory import Estate, EstateVm
 from metier.estate.vsphere_vm import PROPERTIES, machine_of
 
 _TIMEOUT_S = 60
 _PAGE = 500
 _MOST_VMS = 200_000
+_ADVICE = Advice("--thumbprint {}", "--ca-file FILE, PEM")
 _LOOK = "look at the URL, and whether vSphere answers there"
 
 
@@ -55,12 +58,10 @@ class Endpoint:
             raise WrongUsage("a user or password in the URL is seen by everyone", remedy="use --user")
         if parts.scheme != "https" or not parts.hostname or parts.path not in ("", "/", "/sdk"):
             raise WrongUsage(f"{url!r} is no URL of vSphere", remedy="say for example https://esx-1/sdk")
-        pinned = thumbprint.replace(":", "").lower()
-        if pinned and (len(pinned) != 64 or set(pinned) - set("0123456789abcdef")):
-            raise WrongUsage(
-                f"--thumbprint has {len(pinned)} characters and not 64 digits of hex",
-                remedy="take the SHA-256 one",
-            )
+        try:
+            pinned = thumbprint_of(thumbprint)
+        except ValueError as error:
+            raise WrongUsage(f"--thumbprint {error}", remedy="take the SHA-256 one") from None
         return cls(parts.hostname, port, user, password, ca_file, pinned)
 
     def __str__(self) -> str:
@@ -78,13 +79,27 @@ class VsphereInventory:
         """Return the estate; see `Inventory`."""
         with _session(self._endpoint) as content:
             hosts = {str(ref): word for ref, word in _hosts(content)}
+            stores = {
+                str(values.get("name", "")): str(values.get("summary.type", ""))
+                for values in objects_of(content, "Datastore", ("name", "summary.type"))
+            }
             vms = []
             for values in objects_of(content, "VirtualMachine", PROPERTIES):
-                vms.append(machine_of(values, hosts.get(str(values.get("runtime.host")), "")))
+                vm = machine_of(values, hosts.get(str(values.get("runtime.host")), ""), stores)
+                vms.append((vm, word(str(values.get("config.files.vmPathName", "")))))
                 if len(vms) > _MOST_VMS:
                     raise Refusal(f"cannot list {self._endpoint}: it has more than {_MOST_VMS} VMs")
             about = content.about
-            return Estate(f"{about.fullName} at {self._endpoint}", tuple(vms), len(hosts))
+            return Estate(f"{about.fullName} at {self._endpoint}", self._reached(vms), len(hosts))
+
+    def _reached(self, vms: list[tuple[EstateVm, str]]) -> tuple[EstateVm, ...]:
+        """Return VMs with where an import finds each: those of one name by their .vmx."""
+        counts = Counter(vm.called for vm, _ in vms)
+        url, user = str(self._endpoint), self._endpoint.user
+        return tuple(
+            replace(vm, url=url, user=user, called=vm.called if counts[vm.called] == 1 else file)
+            for vm, file in vms
+        )
 
 
 def _hosts(content: Any) -> Iterator[tuple[Any, str]]:
@@ -150,8 +165,15 @@ def _session(endpoint: Endpoint) -> Iterator[Any]:
             remedy="install it: pip install 'metier[vsphere]'; or read an RVTools export with --file",
         ) from error
     opened: list[ssl.SSLSocket] = []
+    trust = Trust(
+        Server(endpoint.host, endpoint.port, str(endpoint)),
+        endpoint.thumbprint,
+        endpoint.ca_file,
+        _ADVICE,
+        opened.append,
+    )
     try:
-        with _logged_in(connect, endpoint, _trust(endpoint, opened)) as content:
+        with _logged_in(connect, endpoint, trust.context()) as content:
             yield content
     except vim.fault.InvalidLogin:
         raise Refusal(
@@ -168,10 +190,11 @@ def _session(endpoint: Endpoint) -> Iterator[Any]:
             f"it lacks the privilege {error.privilegeId or 'System.View'}",
             remedy="give it the role Read-only on the whole inventory",
         ) from None
-    except _NotPinned:
-        raise _doubted(endpoint, "it is not the pinned one") from None
-    except ssl.SSLCertVerificationError as error:
-        raise _doubted(endpoint, error.verify_message) from None
+    except (NotPinned, ssl.SSLCertVerificationError) as error:
+        doubt = trust.doubted(error, _TIMEOUT_S)
+        raise Refusal(doubt.message, remedy=doubt.remedy) from None
+    except Refused as error:
+        raise Refusal(error.message, remedy=error.remedy) from error.__cause__
     except vmodl.MethodFault as error:
         # As text a fault is a page of its fields.
         words = getattr(error, "msg", "") or type(error).__name__
@@ -197,67 +220,3 @@ def _logged_in(client: Any, endpoint: Endpoint, trust: ssl.SSLContext) -> Iterat
         yield service.RetrieveContent()
     finally:
         client.Disconnect(service)
-
-
-def _trust(endpoint: Endpoint, opened: list[ssl.SSLSocket]) -> ssl.SSLContext:
-    """Return what believes the right server alone; it notes in `opened` what it connects."""
-    try:
-        context = (
-            _unchecked()
-            if endpoint.thumbprint
-            else ssl.create_default_context(cafile=endpoint.ca_file or None)
-        )
-    except OSError as error:
-        raise WrongUsage(
-            f"cannot read certificates from {endpoint.ca_file}", remedy="name a PEM file"
-        ) from error
-
-    class NotedSocket(ssl.SSLSocket):
-        def do_handshake(self, block: bool = False) -> None:
-            opened.append(self)
-            super().do_handshake(block)
-            shown = self.getpeercert(binary_form=True) or b""
-            # A pinned certificate is believed whoever signed it, and however weakly.
-            if endpoint.thumbprint and hashlib.sha256(shown).hexdigest() != endpoint.thumbprint:
-                raise _NotPinned
-
-    context.sslsocket_class = NotedSocket
-    return context
-
-
-class _NotPinned(OSError):
-    """The server showed another certificate than the pinned one."""
-
-
-def _unchecked() -> ssl.SSLContext:
-    """Return what takes any certificate; whoever uses it looks at it before saying a word."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.check_hostname = False
-    context.verify_mode = ssl.CERT_NONE
-    return context
-
-
-def _certificate(endpoint: Endpoint) -> bytes:
-    """Return the certificate that the server shows, unchecked; nothing is sent to it."""
-    connection = http.client.HTTPSConnection(
-        endpoint.host, endpoint.port, timeout=_TIMEOUT_S, context=_unchecked()
-    )
-    try:
-        connection.connect()
-        assert isinstance(connection.sock, ssl.SSLSocket)
-        return connection.sock.getpeercert(binary_form=True) or b""
-    finally:
-        connection.close()
-
-
-def _doubted(endpoint: Endpoint, why: str) -> Refusal:
-    try:
-        digits = hashlib.sha256(_certificate(endpoint)).hexdigest().upper()
-    except (OSError, http.client.HTTPException):
-        digits = ""  # it told nothing, and that is told
-    seen = ":".join(digits[at : at + 2] for at in range(0, len(digits), 2)) or "unknown"
-    return Refusal(
-        f"cannot believe the certificate of {endpoint}: {why}; its SHA-256 thumbprint is {seen}",
-        remedy="compare it with what the host's own console shows, and give it with --thumbprint, or an "
-        "authority with --ca-file",
-    )

@@ -1,5 +1,6 @@
 """One VM's properties, as vSphere's API has them, in our words."""
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 from urllib.parse import unquote
@@ -11,6 +12,7 @@ PROPERTIES = (
     "name",
     "snapshot",
     "config.bootOptions.efiSecureBootEnabled",
+    "config.files.vmPathName",
     "config.firmware",
     "config.ftInfo",
     "config.guestFullName",
@@ -27,10 +29,21 @@ PROPERTIES = (
 )
 """What is asked of each VM; all of it is known to vSphere 6.5 and later."""
 
+_NO_STORES: Mapping[str, str] = {}
 _KIB = 1 << 10
 _POWER = {"poweredOn": Power.ON, "poweredOff": Power.OFF, "suspended": Power.SUSPENDED}
 _FIRMWARE = {"efi": "uefi", "bios": "bios"}
 _MOST_SNAPSHOTS = 10_000
+_FORMS = {
+    "FlatVer1": "flat",
+    "FlatVer2": "flat",
+    "SeSparse": "sesparse",
+    "SparseVer1": "sparse",
+    "SparseVer2": "sparse",
+}
+# Datastores whose disks are objects, and no files that could be read.
+_OBJECT_STORES = {"vsan": "vsan", "vvol": "vvol"}
+_DATASTORE = re.compile(r"\[([^\[\]]+)\] ")
 _PASSED_THROUGH = {
     "VirtualPCIPassthrough": "PCI device",
     "VirtualUSB": "USB device",
@@ -38,8 +51,11 @@ _PASSED_THROUGH = {
 }
 
 
-def machine_of(values: Mapping[str, Any], host: str) -> EstateVm:
-    """Return a VM by its properties; those that are missing are unknown."""
+def machine_of(values: Mapping[str, Any], host: str, stores: Mapping[str, str] = _NO_STORES) -> EstateVm:
+    """Return a VM by its properties; those that are missing are unknown.
+
+    `stores` has the kind of each datastore by its name: `VMFS`, `NFS`, `vsan`.
+    """
     say = values.get
     devices = list(say("config.hardware.device") or ())
     connection = str(say("runtime.connectionState", ""))
@@ -51,7 +67,7 @@ def machine_of(values: Mapping[str, Any], host: str) -> EstateVm:
         guest_os=word(str(say("config.guestFullName", ""))),
         firmware=_FIRMWARE.get(str(say("config.firmware", "")), ""),
         secure_boot=bool(say("config.bootOptions.efiSecureBootEnabled")),
-        disks=tuple(_disks(devices)) if devices else None,
+        disks=tuple(_disks(devices, stores)) if devices else None,
         nics=tuple(_nics(devices)) if devices else None,
         used_bytes=say("summary.storage.committed"),
         # A VM without snapshots has no such property; neither has one that may not be looked at.
@@ -64,14 +80,21 @@ def machine_of(values: Mapping[str, Any], host: str) -> EstateVm:
         connection="" if connection == "connected" else connection,
         passed_through=tuple(_passed_through(devices)),
         host=word(host),
+        called=_called(values),
     )
+
+
+def _called(values: Mapping[str, Any]) -> str:
+    """Return its name, if that can be typed as it is, or else its .vmx."""
+    name = unquote(str(values.get("name", "")))
+    return name if name == word(name) else word(str(values.get("config.files.vmPathName", "")))
 
 
 def _kind(device: Any) -> str:
     return type(device).__name__.rpartition(".")[2]
 
 
-def _disks(devices: Sequence[Any]) -> Iterator[EstateDisk]:
+def _disks(devices: Sequence[Any], stores: Mapping[str, str]) -> Iterator[EstateDisk]:
     controllers = {device.key: device for device in devices}
     for device in devices:
         if _kind(device) != "VirtualDisk":
@@ -88,7 +111,16 @@ def _disks(devices: Sequence[Any]) -> Iterator[EstateDisk]:
             mode=word(str(getattr(backing, "diskMode", None) or "")),
             is_shared=sharing != "sharingNone" or bus != "noSharing",
             controller="" if controller is None else _kind(controller).removeprefix("Virtual"),
+            form=_form(backing, stores),
+            is_child=getattr(backing, "parent", None) is not None,
         )
+
+
+def _form(backing: Any, stores: Mapping[str, str]) -> str:
+    kind = _kind(backing).partition("BackingInfo")[0]
+    match = _DATASTORE.match(str(getattr(backing, "fileName", None) or ""))
+    store = stores.get(match[1], "").lower() if match else ""
+    return _OBJECT_STORES.get(store, _FORMS.get(kind, ""))
 
 
 def _raw(backing: Any) -> str:

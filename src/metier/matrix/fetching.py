@@ -49,6 +49,13 @@ def wait_s(seconds: float) -> None:
     threading.Event().wait(seconds)
 
 
+def pause(seconds: float, wait: Callable[[float], None], progress: Progress) -> None:
+    """Wait, telling it all the while, so that it can be cancelled."""
+    for _ in range(int(seconds / _LOOK_S)):
+        wait(_LOOK_S)
+        progress.tell()
+
+
 @dataclass(frozen=True, slots=True)
 class Means:
     """What fetching reaches the world by.
@@ -255,8 +262,8 @@ class Fetching:
 
     def _pause(self, download: Download, failures: int, error: Broken) -> None:
         """Wait before the next try, unless it is the last one."""
-        pauses = PAUSES_S if self._heard else PAUSES_UNHEARD_S
-        if failures > len(pauses):
+        waits = PAUSES_S if self._heard else PAUSES_UNHEARD_S
+        if failures > len(waits):
             raise Refusal(
                 f"cannot fetch {self._asker.shown}: it failed {failures} times in a row, "
                 f"with {in_words(download.done)} there",
@@ -266,9 +273,7 @@ class Fetching:
         step = f"trying again soon to fetch {download.path.name}: {error}"
         self._progress.begin(step, download.state.total)
         self._progress.reach(download.done)
-        for _ in range(int(pauses[failures - 1] / _LOOK_S)):
-            self._wait(_LOOK_S)
-            self._progress.tell()
+        pause(waits[failures - 1], self._wait, self._progress)
 
     def _require_sane(self, size: int) -> None:
         most = self._limits.archive_bytes

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
@@ -10,16 +10,17 @@ from metier.domain.hardware import Requirements
 from metier.domain.ids import ImageRef
 from metier.domain.image import Disk, Image, Machine
 from metier.drivers.formats.api import Limits, SourceDisk
-from metier.drivers.formats.machine import DiskFound
+from metier.drivers.formats.machine import DiskFound, MachineFound
 from metier.drivers.formats.qcow2 import most_bytes
-from metier.matrix.api import Answers, ImportOrder
-from metier.matrix.fetching import located, released
+from metier.matrix.api import Answers, ImportOrder, SourceVm
+from metier.matrix.fetching import Means, located, released
 from metier.matrix.folders import DOWNLOADS, Folders
 from metier.matrix.manifest import machine_digest, write_manifest
 from metier.matrix.package import Package, open_package
 from metier.matrix.progress import Progress
 from metier.matrix.space import Space
 from metier.matrix.storing import StoredFiles, keep
+from metier.matrix.vm_copy import VmCopy, checked_machine, needs_of
 
 Step = Callable[[str], None]
 """Told before each thing done to the disk; tests die here."""
@@ -100,6 +101,7 @@ class Importer:
 
     publisher: Publisher
     limits: Limits
+    means: Means = field(default_factory=Means)
 
     def run(self, order: ImportOrder, progress: Progress) -> Image:
         """Import an image; what `Matrix.import_image` promises, for errors of the domain."""
@@ -117,26 +119,55 @@ class Importer:
 
     def inspect(self, order: ImportOrder, progress: Progress) -> dict[str, object]:
         """Return what an import would take in; what `Matrix.inspect` promises."""
+        if order.vm is not None:
+            return self._inspect_vm(order, order.vm, progress)
         with self._package(order, progress) as (package, work):
             needed = sum(self.publisher.needs(package.disks, progress))
+            disks = [(disk.name, disk.form, disk.capacity_bytes) for disk in package.disks]
             stages = [("unpack", _bytes_below(work)), ("store", needed)]
             return {
                 "package": package.source(),
                 "form": package.form,
-                **_machine_row(package),
+                **_machine_row(package.machine, disks, package.remarks),
                 "stages": [{"stage": stage, "needed_bytes": size} for stage, size in stages],
                 "free_bytes": self.publisher.space.free_bytes(),
             }
 
+    def _inspect_vm(self, order: ImportOrder, vm: SourceVm, progress: Progress) -> dict[str, object]:
+        """Say what is known of a VM on its host; nothing of it is fetched."""
+        progress.begin(f"looking at {vm.words}")
+        space = self.publisher.space
+        folder = self.publisher.folders.root / DOWNLOADS / str(order.ref)
+        seen = VmCopy(order, folder, space, self.limits, progress, self.means).seen()
+        needs = needs_of(seen)
+        row: dict[str, object] = {"package": vm.words, "form": "vmdk", "obstacles": list(seen.obstacles)}
+        if not seen.obstacles:
+            machine = checked_machine(vm, seen, self.limits)
+            names = {f"disk{number}.vmdk": size for number, size in enumerate(seen.capacities)}
+            disks = [(place.slot, "vmdk", names.get(place.file, 0)) for place in machine.disks]
+            row |= _machine_row(machine, disks, ())
+        return {
+            **row,
+            "stages": [
+                {"stage": "fetch", "needed_bytes": needs.copied},
+                {"stage": "store", "needed_bytes": needs.stored},
+            ],
+            "free_bytes": space.free_bytes(),
+        }
+
     @contextmanager
     def _package(self, order: ImportOrder, progress: Progress) -> Iterator[tuple[Package, Path]]:
         """Fetch and open what is to be imported, in a work folder of its own."""
-        folders = self.publisher.folders
+        folders, space = self.publisher.folders, self.publisher.space
         folders.root.mkdir(parents=True, exist_ok=True)
         downloads = folders.root / DOWNLOADS
         with released(order, downloads), folders.work(order.ref) as work, ExitStack() as stack:
             self.publisher.step("fetch")
-            path = located(order, downloads, self.publisher.space, self.limits, progress)
+            if order.vm is not None:
+                folder = downloads / str(order.ref)
+                path = VmCopy(order, folder, space, self.limits, progress, self.means).run()
+            else:
+                path = located(order, downloads, space, self.limits, progress, self.means)
             self.publisher.step("unpack")
             into = work / "unpacked"
             into.mkdir()
@@ -148,8 +179,10 @@ def _bytes_below(folder: Path) -> int:
     return sum(path.stat().st_blocks * 512 for path in folder.rglob("*") if path.is_file())
 
 
-def _machine_row(package: Package) -> dict[str, object]:
-    machine = package.machine
+def _machine_row(
+    machine: MachineFound, disks: Sequence[tuple[str, str, int]], remarks: Sequence[str]
+) -> dict[str, object]:
+    """Return a machine's row; `disks` are name, form and size of each."""
     return {
         "firmware": machine.firmware,
         "memory_mib": machine.memory_mib,
@@ -158,15 +191,15 @@ def _machine_row(package: Package) -> dict[str, object]:
         "guest_os": machine.guest_os or None,
         "disks": [
             {
-                "name": disk.name,
-                "form": disk.form,
-                "capacity_bytes": disk.capacity_bytes,
+                "name": name,
+                "form": form,
+                "capacity_bytes": size,
                 "bus": place.bus,
                 "controller": place.controller or None,
             }
-            for disk, place in zip(package.disks, machine.disks, strict=True)
+            for (name, form, size), place in zip(disks, machine.disks, strict=True)
         ],
-        "remarks": [*machine.remarks, *package.remarks],
+        "remarks": [*machine.remarks, *remarks],
     }
 
 
@@ -184,8 +217,10 @@ def _machine(package: Package, disks: tuple[Disk, ...]) -> Machine:
 
 
 def _described(order: ImportOrder, package: Package, disks: tuple[Disk, ...]) -> Image:
-    machine = _machine(package, disks)
-    return described(order.ref, order.created, order.answers, machine, package.form, package.source())
+    machine, source = _machine(package, disks), package.source()
+    if order.vm is not None:
+        source = f"imported from {order.vm.words}"
+    return described(order.ref, order.created, order.answers, machine, package.form, source)
 
 
 def described(

@@ -11,7 +11,16 @@ MODULES: Mapping[str, tuple[str, ...]] = {
     "matrix": ("matrix",),
     "apply": ("site",),
     "export-site": ("export",),
-    "node": ("node_reads", "node_explain", "nodes", "node_engagement", "node_power", "node_places"),
+    "driver": ("driver_reads",),
+    "node": (
+        "node_reads",
+        "node_explain",
+        "nodes",
+        "node_engagement",
+        "node_power",
+        "node_places",
+        "driver_reads",
+    ),
     "pool": ("pools",),
     "tier": (
         "tier_reads",

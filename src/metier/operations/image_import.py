@@ -38,6 +38,11 @@ def still_until_imported(view: View, arguments: ImportImage) -> Sequence[str]:
         ),
         "metier image import --url https://example.org/web.ova --name web --type linux --wait",
         "metier image import --file - --name web --type linux",
+        (
+            "metier image import --url https://esx-1.example/sdk --user root --vm 'My VM' --name app "
+            "--type linux --wait"
+        ),
+        "metier image import --host esx-1 --vm 'My VM' --name app --wait",
     ),
 )
 def import_image(draft: Draft, arguments: ImportImage, caller: Caller) -> Outcome:
@@ -48,9 +53,13 @@ def import_image(draft: Draft, arguments: ImportImage, caller: Caller) -> Outcom
     nothing is visible before every byte was read back, and nothing is left behind if
     it fails.  Without --minimum-memory-mib the machine's memory is the minimum.
     `metier image inspect` tells beforehand what is in it.
+
+    With --vm a VM that is switched off is taken straight from its VMware host or vCenter,
+    which is only read.  Its password is asked for, or is in a file named with
+    --vmm-setting-file password=FILE; for a host that is a node, --host is enough.
     """
     ref = new_ref(draft, arguments.name, arguments.version)
-    package = package_of(ref, arguments, caller)
+    package = package_of(draft, ref, arguments, caller)
     job = begin_job(draft, "image-import", str(ref), package.arguments, caller)
     message = f"import of image {ref} ({package.image.type}) from {place(package)} begun as job {job.id}"
     return Outcome(message, job_row(job), package.doubts(draft), job=job.id)
@@ -58,4 +67,6 @@ def import_image(draft: Draft, arguments: ImportImage, caller: Caller) -> Outcom
 
 def place(package: Package) -> str:
     """Return where a package is taken from, without what may be secret."""
+    if "vm" in package.arguments:
+        return f"VM {package.arguments['vm']} of {package.location}"
     return shown_url(package.location) if is_url(package.location) else package.location.rpartition("/")[2]

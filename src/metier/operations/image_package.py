@@ -9,7 +9,8 @@ from metier.domain.ids import ImageRef
 from metier.domain.image import Image, ImageType
 from metier.domain.url import checked_url
 from metier.operations.image_fit import doubts
-from metier.operations.image_settings import ImageOptions, with_settings
+from metier.operations.image_settings import with_settings
+from metier.operations.image_vm import VmOptions, VmPlace, refuse_without_vm, vm_place
 from metier.operations.parsing import in_range, one_line
 from metier.operations.registry import Caller, option
 from metier.operations.tier_row import requirements_row
@@ -25,7 +26,7 @@ _NIC_MODELS = ("virtio", "e1000", "e1000e", "vmxnet3", "pcnet", "rtl8139")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PackageOptions(ImageOptions):
+class PackageOptions(VmOptions):
     """A package, and what the capture script asks about it."""
 
     file: str | None = option(
@@ -35,7 +36,9 @@ class PackageOptions(ImageOptions):
         example="/tmp/filename.tgz",
     )
     url: str | None = option(
-        "fetch it from here instead, by http or https", None, example="https://example.org/web.ova"
+        "fetch it from here instead, by http or https; with --vm, where its VM manager answers",
+        None,
+        example="https://example.org/web.ova",
     )
     sha256: str | None = option("the SHA-256 that the file must have, in hex", None)
     type: str = option(
@@ -80,19 +83,21 @@ class Package:
         return tuple(doubts(fleet, self.image.requirements))
 
 
-def package_of(ref: ImageRef, given: PackageOptions, caller: Caller) -> Package:
+def package_of(fleet: Fleet, ref: ImageRef, given: PackageOptions, caller: Caller) -> Package:
     """Check what an operator said of a package.
 
     Raises:
         WrongUsage: A value makes no sense, or there is no one place to take it from.
+        Refusal: It cannot be taken from there; likewise NoSuchThing.
     """
-    kind, location = guest_type(given.type), _location(given)
+    kind = guest_type(given.type)
+    place = _place(fleet, given)
     # The same checks as for an edit, on an image that does not exist yet.
     image = with_settings(Image(ref, kind, "", caller.now), given)
     arguments: dict[str, object] = {
         "name": ref.name,
         "version": ref.version,
-        "location": location,
+        "location": place.location,
         "type": kind.value,
         "minimum_memory_mib": image.requirements.memory_mib,
         "requirements": requirements_row(image.requirements),
@@ -101,8 +106,9 @@ def package_of(ref: ImageRef, given: PackageOptions, caller: Caller) -> Package:
         "hints": _hints(given),
         "sha256": _sha256(given.sha256 or ""),
         "vmware_only": given.vmware_only,
+        **place.arguments,
     }
-    return Package(replace(image, source=location), location, arguments)
+    return Package(replace(image, source=place.location), place.location, arguments)
 
 
 def guest_type(text: str) -> ImageType:
@@ -113,6 +119,16 @@ def guest_type(text: str) -> ImageType:
             remedy="host images are made with `metier image create`",
         )
     return ImageType(text)
+
+
+def _place(fleet: Fleet, given: PackageOptions) -> VmPlace:
+    """Return where a package or a VM is."""
+    if not given.vm:
+        refuse_without_vm(given)
+        return VmPlace(_location(given), {})
+    if given.file or given.sha256:
+        raise WrongUsage("--file and --sha256 do not go with --vm, which is taken from its host")
+    return vm_place(fleet, given, given.url)
 
 
 def _location(given: PackageOptions) -> str:

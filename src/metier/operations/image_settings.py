@@ -71,7 +71,11 @@ def with_settings(image: Image, given: ImageOptions) -> Image:
 class OfferOptions(ImageOptions):
     """The settings of a host image, and the VMs that each host with it offers."""
 
-    vms: int | None = option("how many equal VMs each host offers", None, example="3")
+    vms: int | None = option(
+        "how many equal VMs each host offers; 0 where only VMs that were staged on it are to be used",
+        None,
+        example="3",
+    )
     vm_memory: int | None = option("memory of each of them, in MiB", None, example="512")
     vm_cpus: int | None = option("CPUs of each of them", None, example="1")
     vm_disk: int | None = option("room for disks of each of them, in GiB", None, example="8")
@@ -89,7 +93,7 @@ def offered_vms(given: OfferOptions) -> tuple[OfferedVm, ...]:
     """Return the VMs that are asked for, numbered from 1.
 
     Raises:
-        WrongUsage: None is asked for, both ways are mixed, or a value makes no sense.
+        WrongUsage: Nothing is said of them, both ways are mixed, or a value makes no sense.
     """
     equal = (given.vms, given.vm_memory, given.vm_cpus, given.vm_disk)
     if given.vm:
@@ -99,10 +103,15 @@ def offered_vms(given: OfferOptions) -> tuple[OfferedVm, ...]:
             )
         in_range(len(given.vm), "the number of VMs", 1, VMS_LIMIT)
         return tuple(_described(number, text) for number, text in enumerate(given.vm, 1))
+    if given.vms == 0:
+        if given.vm_network or any(value is not None for value in equal[1:]):
+            raise WrongUsage("--vms 0 offers no VM that could have anything", remedy="say --vms 0 alone")
+        return ()
     if given.vms is None or given.vm_memory is None:
         raise WrongUsage(
             "a host image must say which VMs each host offers",
-            remedy="give --vms 3 --vm-memory 512, or one --vm memory=512 for each",
+            remedy="give --vms 3 --vm-memory 512, or one --vm memory=512 for each; --vms 0 offers none but"
+            " those that were staged on the host",
         )
     return _equal(given, in_range(given.vms, "the number of VMs", 1, VMS_LIMIT), given.vm_memory)
 

@@ -67,7 +67,8 @@ def create_image(draft: Draft, arguments: CreateImage, caller: Caller) -> Outcom
         source=f"created by {caller.name}",
     )
     draft.put_image(with_settings(blank, arguments))
-    return Outcome(f"image {ref} created", row_of(draft, ref))
+    notes = () if offers else (f"hosts with image {ref} have no VMs but those that were staged on them",)
+    return Outcome(f"image {ref} created", row_of(draft, ref), notes)
 
 
 def new_ref(fleet: Fleet, name: str, version: str) -> ImageRef:

@@ -3,6 +3,7 @@
 from metier.domain.node import Node
 from metier.domain.status import STATUSES, status
 from metier.domain.tier import Tier
+from metier.operations.host_words import configuration_of
 from metier.operations.node_reasons import history, why
 from metier.operations.node_row import where
 from metier.operations.node_standing import member_standing
@@ -23,6 +24,7 @@ def node_answer(view: View, node: Node, asked: Tier | None) -> Row:
         "meaning": STATUSES[word],
         "where": where(node),
         "why": why(view, node),
+        "configuration": configuration_of(fleet, node),
         "placed": known.placed,
         **({} if tier is None else member_standing(view, node, tier)),
         "waiting_for": view.waiting_for(node.name),

@@ -7,12 +7,16 @@ from dataclasses import dataclass
 from metier.domain.fleet import Fleet
 from metier.domain.ids import natural
 from metier.domain.node import Endpoint, Node, NodeKind, Place
+from metier.domain.secret import is_sealed
 from metier.domain.status import STATUSES, status
+from metier.operations.copying import copying_words
 from metier.operations.node_row import COLUMNS, node_details, node_row
 from metier.operations.records import find_node, find_tier
 from metier.operations.registry import Form, Row, View, option, positional, reads
 
-_SECRET_KEY = re.compile(r"pass|secret|token|key|credential", re.IGNORECASE)
+HIDDEN = "…"
+"""Stands where a secret is; where it is given, what is recorded stays."""
+
 _CREDENTIALS = re.compile(r"(?<=//)[^/@\s:]+:[^/@\s]+(?=@)")
 
 
@@ -42,7 +46,10 @@ def list_nodes(view: View, arguments: ListNodes) -> list[Row]:
         node for node in _starting_set(view.fleet, arguments) if _is_wanted(view.fleet, node, arguments)
     ]
     chosen.sort(key=lambda node: natural(node.name))
-    return [node_row(view.fleet, node, view.waiting_for(node.name)) for node in chosen]
+    copying = copying_words(view)
+    return [
+        node_row(view.fleet, node, view.waiting_for(node.name), copying.get(node.name, "")) for node in chosen
+    ]
 
 
 def _starting_set(fleet: Fleet, arguments: ListNodes) -> Iterable[Node]:
@@ -76,7 +83,7 @@ def show_node(view: View, arguments: ShowNode) -> Row:
     node = find_node(view.fleet, arguments.name)
     waiting = view.waiting_for(node.name)
     return {
-        **node_row(view.fleet, node, waiting),
+        **node_row(view.fleet, node, waiting, copying_words(view).get(node.name, "")),
         **node_details(view.fleet, node, waiting),
         "vmm_settings": shown_settings(node.vmm),
         "power_settings": shown_settings(node.power),
@@ -87,11 +94,12 @@ def shown_settings(endpoint: Endpoint | None) -> Mapping[str, str] | None:
     """Return a driver's settings with every secret hidden."""
     if endpoint is None:
         return None
-    return {key: _shown(key, value) for key, value in sorted(endpoint.settings.items())}
+    return {key: shown_setting(value) for key, value in sorted(endpoint.settings.items())}
 
 
-def _shown(key: str, value: str) -> str:
-    return "(hidden)" if _SECRET_KEY.search(key) else _CREDENTIALS.sub("(hidden)", value)
+def shown_setting(value: str) -> str:
+    """Return a driver's setting as it is shown: no sealed secret, and no password in a URL."""
+    return HIDDEN if is_sealed(value) else _CREDENTIALS.sub(HIDDEN, value)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

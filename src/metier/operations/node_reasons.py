@@ -11,6 +11,8 @@ from metier.domain.matching import host_obstacle
 from metier.domain.node import Node, Place
 from metier.domain.status import STATUSES, status
 from metier.domain.tier import Tier, TierState
+from metier.operations.copying import copying_words
+from metier.operations.host_words import host_oddities
 from metier.operations.node_row import fences_before, reason
 from metier.operations.node_verdict import tiers_in_want
 from metier.operations.parsing import rfc3339
@@ -44,8 +46,8 @@ _MOVING = frozenset(f"node {verb}" for verb in ("add", "move", "reserve", "relea
 def why(view: View, node: Node) -> str:
     """Return what is out of the ordinary about a node, or that nothing is."""
     fences = fences_before(view.fleet, node)
-    parts = [reason(node, view.waiting_for(node.name), fences), *_oddities(view.fleet, node)]
-    parts += rejection(view)
+    parts = [reason(node, view.waiting_for(node.name), fences), copying_words(view).get(node.name, "")]
+    parts += [*_oddities(view.fleet, node), *rejection(view)]
     told = "; ".join(dict.fromkeys(part for part in parts if part))
     told = "; ".join(
         [told, *_alerts(view.fleet, node.name, told)] if told else _alerts(view.fleet, node.name)
@@ -90,6 +92,7 @@ def _oddities(fleet: Fleet, node: Node) -> Iterator[str]:
     blocked = host_obstacle(fleet, node)
     if blocked is not None:
         yield blocked.sentence
+    yield from host_oddities(fleet, node)
     yield from _oddities_of_place(fleet, node)
 
 

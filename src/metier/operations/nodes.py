@@ -9,11 +9,16 @@ from metier.domain.fleet import Draft, Fleet
 from metier.domain.ids import natural, physical_node_id
 from metier.domain.lifecycle import Lifecycle
 from metier.domain.node import DISCOVERED, Endpoint, Node, NodeKind
+from metier.domain.secret import is_sealed
 from metier.operations.host_warnings import accept_or_raise
+from metier.operations.node_reads import HIDDEN, shown_setting
 from metier.operations.node_row import node_row
 from metier.operations.parsing import driver_name, one_line, pairs, words
 from metier.operations.records import expected_node
 from metier.operations.registry import Caller, Form, Outcome, changes, option, positional
+
+# Verbs about nodes in general stand where the name of one would stand in the API.
+_NO_NAMES = frozenset(("certificate",))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,6 +62,7 @@ class AddNode(NodeSettings):
     form=Form.CREATE,
     examples=(
         "metier node add host-1 --vmm libvirt --url qemu+ssh://root@10.0.0.5/system --address 10.0.0.5",
+        "metier node add esx-1 --vmm vsphere --url https://esx-1.example/sdk",
         (
             "metier node add host-2 --vmm libvirt --url qemu:///system --power command "
             "--power-setting on=/etc/metier/on --power-setting off=/etc/metier/off "
@@ -67,13 +73,15 @@ class AddNode(NodeSettings):
 def add_node(draft: Draft, arguments: AddNode, caller: Caller) -> Outcome:
     """Add a physical node: it is inventoried, and then freed as the pools' settings say."""
     name = physical_node_id(arguments.name)
+    if name in _NO_NAMES:
+        raise WrongUsage(f"a node cannot be called {name}: that is a verb", remedy="choose another name")
     if name in draft.nodes:
         raise Refusal(
             f"cannot add node {name}: it exists already",
             remedy="choose another name, or see `metier node edit`",
         )
     node = Node(name, NodeKind.PHYSICAL, DISCOVERED, Lifecycle.NEW, since=caller.now)
-    node = draft.put_node(_with_settings(node, arguments))
+    node = draft.put_node(_with_settings(node, arguments, caller))
     return Outcome(f"node {name} added", node_row(draft, node), warnings=_gaps(node))
 
 
@@ -100,24 +108,33 @@ def edit_node(draft: Draft, arguments: EditNode, caller: Caller) -> Outcome:
             remedy=f"edit {node.host}, or the VM itself and then refresh {node.host}: disengage it, "
             "power it off, power it on, engage it",
         )
-    edited = _with_settings(node, arguments)
+    edited = _with_settings(node, arguments, caller)
     if edited == node:
         return Outcome(f"node {node.name} is so already", node_row(draft, node))
+    if edited.vmm != node.vmm:
+        # What the settings say of its VMs, such as which were staged for Metier, takes effect at once.
+        edited = replace(edited, staged=False)
+    if (edited.vmm, edited.power) != (node.vmm, node.power):
+        # What failed with other settings is tried again without a pause.
+        edited = replace(edited, retry=None, problem="" if node.lifecycle is Lifecycle.NEW else node.problem)
     edited = draft.put_node(edited)
     return Outcome(f"node {node.name} changed", node_row(draft, edited), warnings=_gaps(edited))
 
 
-def _with_settings(node: Node, arguments: NodeSettings) -> Node:
+def _with_settings(node: Node, arguments: NodeSettings, caller: Caller) -> Node:
     vmm_settings = pairs(arguments.vmm_setting, "--vmm-setting")
     if arguments.url is not None:
         if "url" in vmm_settings:
             raise WrongUsage("the URL is given twice, as --url and as --vmm-setting url=")
         vmm_settings["url"] = one_line(arguments.url, "--url")
     power_settings = pairs(arguments.power_setting, "--power-setting")
+    vmm = _endpoint(node.vmm, arguments.vmm, vmm_settings, "--vmm")
+    power = _endpoint(node.power, arguments.power, power_settings, "--power")
     edited = replace(
         node,
-        vmm=_endpoint(node.vmm, arguments.vmm, vmm_settings, "--vmm"),
-        power=_endpoint(node.power, arguments.power, power_settings, "--power"),
+        # Sealed here already, so that what is given again as it is recorded is seen to change nothing.
+        vmm=None if vmm is None else caller.seal("hypervisor", vmm, node.vmm),
+        power=None if power is None else caller.seal("power", power, node.power),
         power_ip=node.power_ip if arguments.address is None else _ip(arguments.address),
     )
     return _with_attributes(edited, arguments.attribute) if arguments.attribute else edited
@@ -139,12 +156,27 @@ def _endpoint(
             return before
         if before is None:
             raise WrongUsage(f"settings are given for no driver: {', '.join(settings)}", remedy=f"add {flag}")
-        return Endpoint(before.driver, {**before.settings, **settings})
+        return _joined(before.driver, before.settings, settings, flag)
     if not driver:
         return None
-    if before is not None and before.driver == driver_name(driver, flag):
-        return Endpoint(driver, {**before.settings, **settings})
-    return Endpoint(driver_name(driver, flag), dict(settings))
+    is_same = before is not None and before.driver == driver_name(driver, flag)
+    return _joined(driver_name(driver, flag), before.settings if before and is_same else {}, settings, flag)
+
+
+def _joined(driver: str, before: Mapping[str, str], given: Mapping[str, str], flag: str) -> Endpoint:
+    """Return settings over those before; what is given as it is shown, such as `…`, stays as it is."""
+    settings = dict(before)
+    for key, value in given.items():
+        if is_sealed(value):
+            raise WrongUsage(f"{key} of {flag} {driver} has the form of a sealed secret, and cannot be one")
+        if HIDDEN not in value or value != shown_setting(before.get(key, "")):
+            settings[key] = value
+        if settings[key] == HIDDEN:
+            raise WrongUsage(
+                f"{key}={HIDDEN} of {flag} {driver} stands for a secret that is recorded, and none is",
+                remedy=f"give the secret itself: {flag}-setting-file {key}=FILE",
+            )
+    return Endpoint(driver, settings)
 
 
 def _ip(text: str) -> str | None:

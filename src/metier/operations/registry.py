@@ -24,8 +24,11 @@ from typing import Any, Protocol, get_type_hints
 from metier.domain.errors import Bug, NoSuchThing
 from metier.domain.fleet import Draft, Fleet
 from metier.domain.forecast import Forecast
+from metier.domain.ids import NodeId
+from metier.domain.node import Endpoint
 from metier.domain.personality import Carried
 from metier.domain.plan import Plan, Waiting
+from metier.domain.transfer import Transfer
 
 Row = dict[str, Any]
 """One object of the interface's JSON: flat, snake_case, JSON-ready values."""
@@ -54,6 +57,15 @@ class Holds(StrEnum):
     NAMED_FILE_TEXT = "named-file-text"
 
 
+Seal = Callable[[str, Endpoint, "Endpoint | None"], Endpoint]
+"""Seals the secrets of a driver of a family as it is to be recorded; the last is as it was before."""
+
+
+def as_it_is(_family: str, wanted: Endpoint, _before: Endpoint | None) -> Endpoint:
+    """Seal nothing."""
+    return wanted
+
+
 @dataclass(frozen=True, slots=True)
 class Caller:
     """Who asks, when, and what they accepted beforehand.
@@ -61,12 +73,14 @@ class Caller:
     Attributes:
         accept_warnings: Consequences that need acceptance are accepted.
         expects: The generation that the caller saw (`If-Match`); None for any.
+        seal: The controller's; an operation that records drivers shows and compares only what it sealed.
     """
 
     name: str
     now: datetime
     accept_warnings: bool = False
     expects: int | None = None
+    seal: Seal = as_it_is
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,8 +118,17 @@ class Services(Protocol):
     def texts(self, every: Sequence[Carried]) -> Sequence[Mapping[str, str]]:
         """Return what guests are told, rendered: for each the texts by name; raises MetierError."""
 
+    def transfers(self) -> Mapping[NodeId, Transfer]:
+        """Return which images are being copied to hosts now, by the node that waits for each."""
+
     def export_site(self, fleet: Fleet, now: datetime, *, journal: int) -> Row:
         """Return the document of `fleet` as it was at `now`, with so many of the last journal entries."""
+
+    def drivers(self) -> Sequence[Row]:
+        """Return every installed driver: `name`, `family`, `is_ready`, `settings`, `capabilities`."""
+
+    def certificate(self, url: str) -> Row:
+        """Return what the controller sees of the certificate of the server at `url`; raises MetierError."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from metier.domain.ids import natural
 from metier.domain.tier import TierKind, TierState
+from metier.operations.copying import copying_words
 from metier.operations.node_row import COLUMNS as NODE_COLUMNS
 from metier.operations.node_row import node_row
 from metier.operations.records import find_tier
@@ -53,8 +54,10 @@ def show_tier(view: View, arguments: ShowTier) -> Row:
     """Show everything about one tier, with its nodes."""
     tier = find_tier(view.fleet, arguments.name)
     members = view.fleet.member_nodes(tier.name)
+    copying = copying_words(view)
     rows = [node_row(view.fleet, node, view.waiting_for(node.name)) for node in members]
     return {
         **tier_row(view.fleet, tier, view.waiting_for(tier.name)),
+        "copying": list(dict.fromkeys(copying[node.name] for node in members if node.name in copying)),
         "nodes": [{column: row[column] for column in ("slot", *NODE_COLUMNS)} for row in rows],
     }

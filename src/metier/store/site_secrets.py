@@ -32,8 +32,9 @@ _OUR_WORDS = frozenset(("action", "health", "job_kind", "operation", "power", "s
 
 
 def _without_places(arguments: dict[str, Any], result: dict[str, Any]) -> None:
-    """Leave of paths the names, and of URLs what no secret is in."""
+    """Leave of paths the names, of URLs what no secret is in, and of logins nothing."""
     location = arguments.get("location")
+    arguments.pop("login", None)
     if isinstance(location, str):
         arguments["location"] = shown_url(location) if is_url(location) else PurePosixPath(location).name
     for holder, name in ((arguments, "target"), (arguments, "archive")):

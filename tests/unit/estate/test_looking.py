@@ -1,6 +1,7 @@
 """An estate as a whole: names, sizes, waves, where the VMs would fit, and the sums."""
 
 import re
+import shlex
 from dataclasses import replace
 from typing import Any
 
@@ -135,6 +136,28 @@ def test_the_row_says_all_and_the_import_line_is_to_be_pasted() -> None:
 def test_the_import_line_holds_nothing_that_a_shell_acts_on(name: str, guest_os: str) -> None:
     (one,) = looked(a_vm(name=name, guest_os=guest_os))
     assert re.fullmatch(r"[a-z0-9 ._-]+", import_line(one))
+
+
+FLAT = replace(DISK, form="flat")
+
+
+@given(st.text(min_size=1, max_size=40), st.text(min_size=1, max_size=40))
+def test_a_vm_on_a_server_is_imported_straight_from_there(called: str, user: str) -> None:
+    (one,) = looked(a_vm(disks=(FLAT,), url="https://esx-1/sdk", user=user, called=called))
+    words = shlex.split(import_line(one))
+    assert words[words.index("--url") + 1] == "https://esx-1/sdk"
+    assert (words[words.index("--user") + 1], words[words.index("--vm") + 1]) == (user, called)
+    assert "--file" not in words
+
+
+def test_what_cannot_be_read_as_it_lies_is_exported_first() -> None:
+    for form in ("vsan", "sesparse", ""):
+        (one,) = looked(a_vm(disks=(FLAT, replace(DISK, form=form)), url="https://esx-1/sdk", called="a"))
+        assert "--file" in import_line(one)
+    (one,) = looked(a_vm(disks=(replace(FLAT, is_child=True),)))
+    assert any("linked clone" in work for work in one.judgement.work)
+    (one,) = looked(a_vm(disks=(replace(DISK, form="vvol"),)))
+    assert any("ovftool" in note for note in one.judgement.notes)
 
 
 def test_the_sums_are_of_what_can_be_moved() -> None:

@@ -1,5 +1,6 @@
 """VMs as vSphere's own API describes them: made of its data objects, and asked of its simulator."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -73,7 +74,9 @@ def test_disks_and_cards_are_told_with_what_they_are_on() -> None:
         ),
         "esx-1",
     )
-    assert found.disks == (
+    assert found.disks is not None
+    assert [disk.form for disk in found.disks] == ["flat", "flat", "flat", ""]
+    assert tuple(replace(disk, form="") for disk in found.disks) == (
         EstateDisk("Hard disk 1", 8 * GIB, True, "", "persistent", False, "ParaVirtualSCSIController"),
         EstateDisk(
             "Hard disk 2", 8 * GIB, False, "", "independent_persistent", True, "LsiLogicSASController"
@@ -84,6 +87,27 @@ def test_disks_and_cards_are_told_with_what_they_are_on() -> None:
     assert found.nics == (EstateNic("Vmxnet3", "VM Network"),)
     assert (found.name, found.power, found.firmware, found.host) == ("a/b%", Power.OFF, "uefi", "esx-1")
     assert (found.memory_mib, found.snapshots, found.is_encrypted) == (2048, 0, False)
+
+
+def test_what_a_disk_is_in_is_told() -> None:
+    child = flat(fileName="[ds] b/b.vmdk", parent=flat())
+    sparse = device.VirtualDisk.SeSparseBackingInfo(fileName="[ds] a/c.vmdk", diskMode="persistent")
+    found = machine_of(
+        values_of(
+            a_controller(device.ParaVirtualSCSIController(), 1000),
+            a_disk(1, 1000, flat(fileName="[objects] a/a.vmdk")),
+            a_disk(2, 1000, child),
+            a_disk(3, 1000, sparse),
+        ),
+        "esx-1",
+        {"ds": "VMFS", "objects": "vsan"},
+    )
+    assert found.disks is not None
+    assert [(disk.form, disk.is_child) for disk in found.disks] == [
+        ("vsan", False),
+        ("flat", True),
+        ("sesparse", False),
+    ]
 
 
 def test_what_stands_in_the_way_is_seen() -> None:
@@ -127,7 +151,7 @@ def test_an_endpoint_keeps_its_password_to_itself() -> None:
     assert (str(made), made.thumbprint) == ("https://esx-1:8443/sdk", "aa" * 32)
     assert "secret" not in repr(made)
     assert str(Endpoint.parsed("https://[::1]", "root", "", "", "")) == "https://[::1]/sdk"
-    with pytest.raises(WrongUsage, match="64 digits"):
+    with pytest.raises(WrongUsage, match="64 hexadecimal digits"):
         Endpoint.parsed("https://esx-1", "root", "", "", "aa")
 
 

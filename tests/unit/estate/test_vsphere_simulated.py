@@ -51,6 +51,8 @@ def test_the_vms_of_an_esx_host_are_listed(esx: Any) -> None:
         assert vm.disks[0].capacity_bytes
         assert vm.nics
         assert judged(vm).verdict is Verdict.READY
+        assert {disk.form for disk in vm.disks} == {"flat"}
+        assert (vm.url, vm.user, vm.called) == (str(endpoint(esx)), testbed.USER, vm.name)
 
 
 def test_a_vcenter_with_many_vms_is_listed_whole(tmp_path: Path) -> None:

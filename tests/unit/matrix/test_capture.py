@@ -3,7 +3,7 @@
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,7 +12,7 @@ import pytest
 from metier.domain.errors import NoSpace, Refusal
 from metier.domain.ids import ImageRef
 from metier.domain.image import Image, ImageType
-from metier.matrix.api import Answers, Cancelled, CaptureOrder, Fetch
+from metier.matrix.api import Answers, Cancelled, CaptureOrder, Fetch, Fetched
 from metier.matrix.folder_matrix import FolderMatrix
 from metier.matrix.space import Space
 from tests.unit.matrix import archives
@@ -45,22 +45,22 @@ def child_of(root: Path, folder: Path, *writes: str, backing: str = "") -> Path:
     return path
 
 
-def brought(*files: Path) -> Fetch:
+def brought(*files: Path, are_children: bool = True) -> Fetch:
     """Return what copies these files."""
 
-    def fetch(into: Path, make_room: Callable[[int], None]) -> Sequence[Path]:
+    def fetch(into: Path, make_room: Callable[[int], None]) -> Fetched:
         make_room(sum(file.stat().st_size for file in files))
         copies = [into / f"disk{number}.qcow2" for number in range(len(files))]
         for file, copy in zip(files, copies, strict=True):
             copy.write_bytes(file.read_bytes())
-        return copies
+        return Fetched(tuple(copies), are_children)
 
     return fetch
 
 
-def order(parent: Image, *, are_children: bool = True) -> CaptureOrder:
+def order(parent: Image) -> CaptureOrder:
     answers = Answers(type=ImageType.WINDOWS, minimum_memory_mib=512)
-    return CaptureOrder(NEW, parent, CREATED, answers, are_children, "captured from host-1/VM1")
+    return CaptureOrder(NEW, parent, CREATED, answers, "captured from host-1/VM1")
 
 
 def content_of(disk: Path, folder: Path) -> bytes:
@@ -106,7 +106,7 @@ def test_whole_disks_are_taken_in_too(tmp_path: Path, root: Path) -> None:
     child = child_of(root, tmp_path, "write -P 7 1M 100k")
     whole = tmp_path / "whole.qcow2"
     subprocess.run(["qemu-img", "convert", "-O", "qcow2", child, whole], check=True)
-    FolderMatrix(root).capture_image(order(parent, are_children=False), brought(whole), silent)
+    FolderMatrix(root).capture_image(order(parent), brought(whole, are_children=False), silent)
     stored = archives.published(root, NEW) / "disk0.qcow2"
     assert content_of(stored, tmp_path) == content_of(child, tmp_path)
 

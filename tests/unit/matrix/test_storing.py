@@ -148,6 +148,17 @@ def test_hosts_get_a_plain_disk(tmp_path: Path) -> None:
     assert plain_content(second, second.index_digest(len(changed))) == changed
 
 
+def test_hosts_that_take_no_qcow2_get_its_blocks(tmp_path: Path) -> None:
+    first = stored(tmp_path, content(), "v1")
+    changed = content({4: b"4" * BLOCK_BYTES, 8: bytes(BLOCK_BYTES)})
+    second = stored(tmp_path, changed, "v2", first)
+    for files, expected in ((first, content()), (second, changed)):
+        with PlainDisk(files, "unused").reader() as disk:
+            assert disk.capacity_bytes == len(expected)
+            found = dict(disk.blocks(0, BLOCKS))
+        assert b"".join(found.get(number, bytes(BLOCK_BYTES)) for number in range(BLOCKS)) == expected
+
+
 def test_a_damaged_index_is_not_sent_by(tmp_path: Path) -> None:
     first = stored(tmp_path, content(), "v1")
     second = stored(tmp_path, content({4: b"4" * BLOCK_BYTES}), "v2", first)

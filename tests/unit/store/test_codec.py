@@ -13,11 +13,13 @@ from hypothesis import strategies as st
 
 from metier.domain.errors import Bug
 from metier.domain.fleet import RECORD_TYPES, Kind
-from metier.domain.node import Node, Placement
+from metier.domain.host_details import HostDetails, StoreRoom
+from metier.domain.node import Baseline, Node, Placement
+from metier.domain.observation import Observed
 from metier.store.api import Entry
 from metier.store.codec import form_of
 from metier.store.form import Unreadable
-from tests.builders import NOW, a_node, a_tier, a_virtual_node
+from tests.builders import HOST_IMAGE, NOW, a_node, a_tier, a_virtual_node, vm_facts
 from tests.unit.store.strategies import values_of
 
 MORE_TYPES: list[type[Any]] = [*RECORD_TYPES.values(), Entry]
@@ -41,6 +43,23 @@ def test_no_damage_to_a_record_is_anything_but_unreadable(data: st.DataObject) -
         form_of(Node).decode(raw)
     except Unreadable:
         return
+
+
+def test_what_earlier_versions_stored_is_read() -> None:
+    node, seen = form_of(Node), form_of(Observed)
+    raw = node.write(a_node(baselines=(Baseline(HOST_IMAGE, "100"),)))
+    del raw["baselines"]
+    assert node.decode(raw) == a_node()
+    facts = vm_facts(is_aside=True, is_staged=True)
+    details = HostDetails(patch_level="100", stores=(StoreRoom("datastore1", 500, 100),), lacks=("a right",))
+    now = Observed(vms=(facts,), details=details, patch_level="100", staging_remarks=("it runs",))
+    assert seen.loads(seen.dumps(now)) == now
+    raw = seen.write(now)
+    for name in ("details", "patch_level", "staging_remarks"):
+        del raw[name]
+    for name in ("is_aside", "is_staged"):
+        del raw["vms"][0][name]
+    assert seen.decode(raw) == Observed(vms=(vm_facts(),))
 
 
 class Colour(StrEnum):

@@ -12,6 +12,7 @@ from metier.domain.forecast import Dip, Displaced, Duration, Forecast, Foreseen,
 from metier.domain.ids import NodeId, SlotId, TierId
 from metier.domain.plan import Plan, Waiting
 from metier.domain.timing import Activity
+from metier.domain.transfer import Transfer
 from metier.operations.registry import Caller, Operation, Outcome, Row, View
 from tests.builders import NOW
 
@@ -99,6 +100,10 @@ class FakeController:
     def console(self, node: str) -> str:
         """Refuse: there are no consoles here."""
         raise Refusal(f"node {node} has no console")
+
+    def transfers(self) -> Mapping[NodeId, Transfer]:
+        """Copy nothing."""
+        return {}
 
     def forecast(self, fleet: Fleet, now: datetime) -> Forecast:
         """Foresee the same whatever there is."""
