@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.e2e.demo_typed import TYPED, typed
+
 pytestmark = [
     pytest.mark.e2e,
     pytest.mark.skipif(os.geteuid() != 0, reason="namespaces and bridges need root"),
@@ -31,6 +33,7 @@ def test_the_demonstration_does_the_main_job_and_leaves_nothing() -> None:
     steps = json.loads(done.stdout)["steps"]
     assert len(steps) == 10
     assert all(step["seconds"] > 0 for step in steps)
+    assert typed(line for step in steps for line in step["commands"]) == TYPED
     by_title = {step["title"]: step for step in steps}
     update = by_title["The new version goes round the tier while it answers"]
     assert any("rounds in which no slot answered: 0" in sentence for sentence in update["said"])

@@ -17,11 +17,9 @@ from metier.lab.archive import pack_archive
 from metier.lab.commands import run
 from metier.lab.console import Answer, Console
 from metier.lab.controller import LabController
-from metier.lab.datacentre import LabDatacentre
 from metier.lab.errors import LabError
 from metier.lab.guest import build_guest
-from metier.lab.prober import probing
-from metier.lab.running import keep_controller, node_settings
+from metier.lab.running import DataCentre, LabHere, keep_controller
 from metier.lab.state import LabHost
 from metier.lab.vmx import VmwareMachine
 from metier.lab.waiting import wait_until
@@ -51,7 +49,7 @@ class Step:
 def run_demo(*, keep: bool = False, output: str = "text") -> int:
     """Run the demonstration and return the exit status; with `keep` everything is left running."""
     folder = Path(tempfile.mkdtemp(prefix="metier-demo-"))
-    lab = LabDatacentre(folder / "lab", [LabHost("host-1"), LabHost("host-2")])
+    lab = LabHere(folder / "lab", [LabHost("host-1"), LabHost("host-2")])
     controller = LabController(lab, folder / "state")
     demo = Demo(folder, lab, controller, quiet=output == "json")
     try:
@@ -84,10 +82,10 @@ def is_replaced(victim: dict[str, Any], members: list[dict[str, Any]], now: dict
 
 
 class Demo:
-    """The demonstration at work."""
+    """The demonstration at work, in a data centre that is not up yet."""
 
-    def __init__(self, folder: Path, lab: LabDatacentre, controller: LabController, *, quiet: bool) -> None:
-        self._folder, self._lab, self._controller, self._quiet = folder, lab, controller, quiet
+    def __init__(self, folder: Path, centre: DataCentre, controller: LabController, *, quiet: bool) -> None:
+        self._folder, self._centre, self._controller, self._quiet = folder, centre, controller, quiet
         self._console = Console(controller.state)
         self._began = time.monotonic()
         self.steps: list[Step] = []
@@ -95,7 +93,7 @@ class Demo:
     def run(self) -> None:
         """Do all steps, printing each; raises MetierError at the first that goes wrong."""
         for title, act in (
-            ("Two hosts, each with its own libvirt, network and power switch", self._bring_up),
+            ("Two hosts, each with its own VM manager, network and power switch", self._bring_up),
             ("A controller that manages them", self._start_controller),
             ("A VMware archive goes in", self._import_archive),
             ("A host tier: the hosts offer virtual nodes", self._activate_hosts),
@@ -113,7 +111,7 @@ class Demo:
         if not self._quiet:
             echo("\nCleaning up …")
         self._controller.stop()
-        self._lab.down()
+        self._centre.down()
         shutil.rmtree(self._folder)
 
     def say_goodbye(self, keep: bool) -> None:
@@ -163,8 +161,8 @@ class Demo:
     # --- the steps
 
     def _bring_up(self, step: Step) -> None:
-        self._lab.up()
-        for host in self._lab.hosts:
+        self._centre.up()
+        for host in self._centre.hosts:
             self._say(step, f"{host.name} at {host.address}: {host.url}")
 
     def _start_controller(self, step: Step) -> None:
@@ -172,8 +170,8 @@ class Demo:
         self._say(
             step, f"its API listens on {self._controller.url} and on {self._controller.state}/metier.sock"
         )
-        for host in self._lab.hosts:
-            self._type(step, "node", "add", host.name, *node_settings(self._lab, host.name))
+        for host in self._centre.hosts:
+            self._type(step, "node", "add", host.name, *self._centre.node_settings(host.name))
         self._wait(
             lambda: all(node["placement"] == "free" for node in self._nodes()),
             60,
@@ -208,20 +206,20 @@ class Demo:
         self._type(step, "node", "list")
 
     def _activate_guests(self, step: Step) -> None:
-        addresses = [str(address) for address in self._lab.static_addresses[: GUESTS + 1]]
+        addresses = [str(address) for address in self._centre.static_addresses[: GUESTS + 1]]
         self._type(
             step,
             *("tier", "create", "web", "--image", "web@1", "--minimum", "1", "--target", str(GUESTS)),
             *("--maximum", str(GUESTS + 1), "--depends-on", "hosts", "--reboot-on-failure", "off"),
-            *("--addresses", f"{addresses[0]}-{addresses[-1]}/{self._lab.prefix_length}"),
+            *("--addresses", f"{addresses[0]}-{addresses[-1]}/{self._centre.prefix_length}"),
         )
         self._type(step, "tier", "activate", "web", "--wait", "--timeout", "240")
         self._type(step, "node", "list", "--tier", "web")
         self._fetch_all(step)
 
     def _update_image(self, step: Step) -> None:
-        address = str(self._lab.static_addresses[-1])
-        self._type(step, "image", "update", "web", "--address", f"{address}/{self._lab.prefix_length}")
+        address = str(self._centre.static_addresses[-1])
+        self._type(step, "image", "update", "web", "--address", f"{address}/{self._centre.prefix_length}")
         self._wait(lambda: self._stage() == "waiting for you", 120, "the guest that is to be changed")
         self._type(step, "procedure", "list")
         for deed in ("cgi-bin/note?changed", "cgi-bin/shutdown"):
@@ -230,7 +228,7 @@ class Demo:
         self._type(step, "image", "list", "--image", "web")
 
     def _roll_out(self, step: Step) -> None:
-        with probing(self._lab, [node["address"] for node in self._members()]) as count:
+        with self._centre.probing([node["address"] for node in self._members()]) as count:
             self._type(step, "tier", "update", "web", "--image", "web@2", "--wait", "--timeout", "240")
         self._fetch_all(step)
         failed = sum(count.failed.values())
@@ -243,10 +241,10 @@ class Demo:
     def _kill_guest(self, step: Step) -> None:
         victim = self._node(self._members()[0]["name"])
         before = self._last_event()
-        self._lab.kill_guest(victim["host"], f"metier-{victim['host']}-{victim['vm_slot']}")
+        self._centre.kill_guest(victim["host"], f"metier-{victim['host']}-{victim['vm_slot']}")
         self._say(
             step,
-            f"killed the QEMU of {victim['name']}, slot {victim['slot']} of web, without a word to Metier",
+            f"killed the VM of {victim['name']}, slot {victim['slot']} of web, without a word to Metier",
         )
         self._wait(lambda: self._is_replaced(victim), 240, "the replacement", step)
         events = self._console.ask("event", "list", "--after", str(before), "--limit", "200")
@@ -332,7 +330,9 @@ class Demo:
             "import urllib.request as u; "
             f"print(u.urlopen('http://{address}/{path}', timeout=10).read().decode())"
         )
-        return " ".join(run(self._lab.command_in_site([sys.executable, "-c", program]), timeout_s=30).split())
+        return " ".join(
+            run(self._centre.command_in_site([sys.executable, "-c", program]), timeout_s=30).split()
+        )
 
 
 def _turning_points(events: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -1,12 +1,17 @@
-"""`metier lab`: a lab with a controller in it, brought up, looked at and taken down by separate commands."""
+"""`metier lab`: a lab with a controller in it, brought up, looked at and taken down by separate commands.
+
+And what the demonstration asks of a data centre, which a lab is one kind of.
+"""
 
 import json
 import os
 import shlex
 import shutil
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from ipaddress import IPv4Address
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 from click import echo
 
@@ -14,10 +19,73 @@ from metier.lab.controller import LabController, stop_process
 from metier.lab.datacentre import LabDatacentre, down, status, up
 from metier.lab.errors import LabError
 from metier.lab.identity import ProcessIdentity, identity_from_json, is_running
+from metier.lab.prober import Count, probing
 
 CONTROLLER_FILE = "controller.json"
 
 VERBS: tuple[Literal["on", "off", "status"], ...] = ("on", "off", "status")
+
+
+class Host(Protocol):
+    """One host of a data centre."""
+
+    @property
+    def name(self) -> str:
+        """Return the name of its node."""
+
+    @property
+    def address(self) -> IPv4Address:
+        """Return its address inside the site."""
+
+    @property
+    def url(self) -> str:
+        """Return where its VM manager answers."""
+
+
+class DataCentre(Protocol):
+    """Hosts to demonstrate with, of whatever kind; what they are is told to `metier node add` alone."""
+
+    @property
+    def hosts(self) -> Sequence[Host]:
+        """Return its hosts, in order."""
+
+    @property
+    def static_addresses(self) -> Sequence[IPv4Address]:
+        """Return the addresses that slots of tiers may have."""
+
+    @property
+    def prefix_length(self) -> int:
+        """Return the length of their network's prefix."""
+
+    def up(self) -> None:
+        """Bring all of it up; raises LabError."""
+
+    def down(self) -> None:
+        """Remove all of it; may be repeated."""
+
+    def node_settings(self, host: str) -> Sequence[str]:
+        """Return the options of `metier node add` for a host."""
+
+    def command_in_site(self, argv: Sequence[str]) -> list[str]:
+        """Return the command line that runs `argv` where guests and hosts can be reached."""
+
+    def probing(self, addresses: Sequence[str]) -> AbstractContextManager[Count]:
+        """Ask guests for their health as long as the context lasts."""
+
+    def kill_guest(self, host: str, vm: str) -> None:
+        """End a running VM behind everybody's back; raises LabError."""
+
+
+class LabHere(LabDatacentre):
+    """A lab, as a data centre to demonstrate with."""
+
+    def node_settings(self, host: str) -> Sequence[str]:
+        """Return the options of `metier node add` for a host."""
+        return node_settings(self, host)
+
+    def probing(self, addresses: Sequence[str]) -> AbstractContextManager[Count]:
+        """Ask guests for their health as long as the context lasts."""
+        return probing(self, addresses)
 
 
 def default_folder() -> Path:
