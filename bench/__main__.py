@@ -18,6 +18,7 @@ NAMES = (
         "images",
         "captures",
         "instances",
+        "vsphere",
     ),
     "allocator",
 )
