@@ -133,7 +133,8 @@ def running(folder: Path, *options: str) -> Iterator[Counterpart]:
         [counterpart(), *options],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
-        env={**os.environ, "TMPDIR": str(folder)},
+        # It lives for seconds: memory is cheaper than collecting it.
+        env={**os.environ, "TMPDIR": str(folder), "GOGC": "800"},
     )
     with process:
         assert process.stdout is not None
