@@ -42,7 +42,7 @@ fmt: ## Format the code and mend what the linter can
 	@$(SETUP) check
 	@$(BIN)/ruff check --fix --quiet . ; $(BIN)/ruff format .
 
-e2e: ## Run the tests that drive real virtual machines (ARGS=...)
+e2e: ## Run the tests that drive real virtual machines, and the campaigns of faults (ARGS=...)
 	@$(SETUP) e2e
 	@$(BIN)/pytest -q -m e2e -o timeout=1800 $(ARGS)
 

@@ -36,7 +36,8 @@ from tests.contract.vsphere_campaign import (
 )
 from tests.contract.vsphere_testbed import Counterpart, VsphereTestbed, missing
 
-pytestmark = pytest.mark.skipif(bool(missing()), reason=missing())
+# A minute of two cores: with the longer tests, so that `make test` stays what is run without thinking.
+pytestmark = [pytest.mark.e2e, pytest.mark.skipif(bool(missing()), reason=missing())]
 
 # Time for a call whose first question is not going to be answered.
 SOON_S = 0.3
