@@ -2,7 +2,6 @@
 
 import threading
 import time
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,28 +17,12 @@ from metier.drivers.hypervisor.api import GuestSpec, Hypervisor
 from metier.drivers.hypervisor.vsphere import Vsphere
 from tests.contract.capture_suite import CaptureSuite
 from tests.contract.hypervisor_suite import NEWS_S, OFFER, TIMEOUT_S, HostTestbed, nothing
-from tests.contract.vsphere_testbed import PASSWORD, VsphereTestbed, missing, running
+from tests.contract.vsphere_testbed import PASSWORD, VsphereTestbed, missing
 
 pytestmark = pytest.mark.skipif(bool(missing()), reason=missing())
 
 # Time for a call that is not going to be answered: enough for what comes before it in the same call.
 SOON_S = 1.0
-
-
-@pytest.fixture
-def esx(tmp_path: Path) -> Iterator[VsphereTestbed]:
-    with running(tmp_path / "esx", "-esx") as server:
-        testbed = VsphereTestbed(server, tmp_path)
-        yield testbed
-        testbed.clean_up()
-
-
-@pytest.fixture
-def vcenter(tmp_path: Path) -> Iterator[VsphereTestbed]:
-    with running(tmp_path / "vcenter") as server:
-        testbed = VsphereTestbed(server, tmp_path, host="DC0_C0_H1")
-        yield testbed
-        testbed.clean_up()
 
 
 class TestEsx(CaptureSuite):

@@ -1,7 +1,7 @@
 """VMs that Metier shut down on VMware: their configuration is moved aside, and found again (S26, S27)."""
 
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -31,12 +31,9 @@ def kind() -> str:
 
 
 @pytest.fixture
-def testbed(kind: str, tmp_path: Path) -> Iterator[VsphereTestbed]:
-    is_esx = kind == "esx"
-    with running(tmp_path / kind, *(["-esx"] if is_esx else [])) as server:
-        testbed = VsphereTestbed(server, tmp_path, host="" if is_esx else "DC0_C0_H1")
-        yield testbed
-        testbed.clean_up()
+def testbed(kind: str, request: pytest.FixtureRequest) -> VsphereTestbed:
+    found: VsphereTestbed = request.getfixturevalue(kind)
+    return found
 
 
 @pytest.fixture

@@ -1,8 +1,6 @@
 """What others do to Metier's VMs on VMware, and what VMware itself asks: R-DRIFT-1, R-REFRESH-1."""
 
-from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
@@ -16,7 +14,7 @@ from metier.drivers.hypervisor.api import GuestSpec, Hypervisor
 from metier.drivers.hypervisor.vsphere import Vsphere
 from tests.contract.hypervisor_suite import OFFER, TIMEOUT_S, nothing
 from tests.contract.vsphere_hands import by_hand
-from tests.contract.vsphere_testbed import VsphereTestbed, missing, running
+from tests.contract.vsphere_testbed import VsphereTestbed, missing
 
 pytestmark = pytest.mark.skipif(bool(missing()), reason=missing())
 
@@ -25,11 +23,8 @@ ALTERED = "msg.uuid.altered:This virtual machine might have been moved or copied
 
 
 @pytest.fixture
-def testbed(tmp_path: Path) -> Iterator[VsphereTestbed]:
-    with running(tmp_path / "vcenter") as server:
-        testbed = VsphereTestbed(server, tmp_path, host="DC0_C0_H1")
-        yield testbed
-        testbed.clean_up()
+def testbed(vcenter: VsphereTestbed) -> VsphereTestbed:
+    return vcenter
 
 
 @pytest.fixture

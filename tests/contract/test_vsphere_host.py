@@ -1,6 +1,5 @@
 """What a VMware host tells about itself, and what its account may not do."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,28 +10,12 @@ from metier.domain.errors import Refused, chain
 from metier.drivers.hypervisor.api import GuestSpec, HostFacts
 from metier.drivers.hypervisor.vsphere.privileges import NEEDS, Where, purpose
 from tests.contract.hypervisor_suite import OFFER, TIMEOUT_S, nothing
-from tests.contract.vsphere_testbed import VsphereTestbed, missing, running
+from tests.contract.vsphere_testbed import VsphereTestbed, missing
 
 pytestmark = pytest.mark.skipif(bool(missing()), reason=missing())
 
 POWER_ON = "VirtualMachine.Interact.PowerOn"
 DEFINING = "making virtual nodes fails"
-
-
-@pytest.fixture
-def esx(tmp_path: Path) -> Iterator[VsphereTestbed]:
-    with running(tmp_path / "esx", "-esx") as server:
-        testbed = VsphereTestbed(server, tmp_path)
-        yield testbed
-        testbed.clean_up()
-
-
-@pytest.fixture
-def vcenter(tmp_path: Path) -> Iterator[VsphereTestbed]:
-    with running(tmp_path / "vcenter") as server:
-        testbed = VsphereTestbed(server, tmp_path, host="DC0_C0_H1")
-        yield testbed
-        testbed.clean_up()
 
 
 def facts(testbed: VsphereTestbed, **settings: str) -> HostFacts:

@@ -1,7 +1,6 @@
 """VMs of others, copied from simulated VMware servers: byte for byte, and never changed there."""
 
 import hashlib
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,7 +14,7 @@ from metier.drivers.hypervisor.vsphere import Vsphere, sourcing
 from metier.drivers.hypervisor.vsphere.vmware import vim
 from tests.contract.hypervisor_suite import OFFER, TIMEOUT_S, nothing
 from tests.contract.vsphere_lender import Lender, controller_of
-from tests.contract.vsphere_testbed import VsphereTestbed, missing, running
+from tests.contract.vsphere_testbed import VsphereTestbed, missing
 
 pytestmark = pytest.mark.skipif(bool(missing()), reason=missing())
 
@@ -36,22 +35,6 @@ READING = {
 """What a look and a copy may call."""
 
 device = vim.vm.device
-
-
-@pytest.fixture
-def esx(tmp_path: Path) -> Iterator[VsphereTestbed]:
-    with running(tmp_path / "esx", "-esx") as server:
-        testbed = VsphereTestbed(server, tmp_path)
-        yield testbed
-        testbed.clean_up()
-
-
-@pytest.fixture
-def vcenter(tmp_path: Path) -> Iterator[VsphereTestbed]:
-    with running(tmp_path / "vcenter") as server:
-        testbed = VsphereTestbed(server, tmp_path, host="DC0_C0_H1")
-        yield testbed
-        testbed.clean_up()
 
 
 @pytest.fixture(params=["esx", "vcenter"])

@@ -1,6 +1,5 @@
 """VMs that a person staged on a VMware host: taken over, used, and given back as they were."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -31,12 +30,9 @@ def kind() -> str:
 
 
 @pytest.fixture
-def testbed(kind: str, tmp_path: Path) -> Iterator[VsphereTestbed]:
-    is_esx = kind == "esx"
-    with running(tmp_path / kind, *(["-esx"] if is_esx else [])) as server:
-        testbed = VsphereTestbed(server, tmp_path, host="" if is_esx else "DC0_C0_H1")
-        yield testbed
-        testbed.clean_up()
+def testbed(kind: str, request: pytest.FixtureRequest) -> VsphereTestbed:
+    found: VsphereTestbed = request.getfixturevalue(kind)
+    return found
 
 
 def hardware(name: str) -> tuple[Any, ...]:
